@@ -1,0 +1,5 @@
+"""`python -m patchpm`."""
+
+from patchpm.cli.start import main
+
+raise SystemExit(main())

@@ -1,0 +1,17 @@
+"""Entry point of the console script: answers `--version` before anything else is imported."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> int:
+    """Run the command line; return the exit code."""
+    if sys.argv[1:] in (["--version"], ["-V"]):
+        from patchpm import __version__
+
+        sys.stdout.write(f"patchpm {__version__}\n")
+        return 0
+    from patchpm.cli.app import run
+
+    return run(sys.argv[1:])
