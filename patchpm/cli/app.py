@@ -1,4 +1,4 @@
-"""The `patchpm` command: finds the command asked for, imports only that one, and turns every error into words and an exit code."""
+"""The `patchpm` command: imports only the command asked for, and turns every error into words and an exit code."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def run(arguments: list[str]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.CANNOT
-    except Exception as error:  # noqa: BLE001  # the one place where a bug becomes a message instead of a traceback
+    except Exception as error:  # the one place where a bug becomes a message instead of a traceback
         print_error(_bug(error), as_json=as_json)
         return ExitCode.INTERNAL
     return result if isinstance(result, int) else ExitCode.OK

@@ -15,5 +15,7 @@ project_option = click.option(
     help="Folder of patchpm.toml (default: here).",
 )
 offline_option = click.option(
-    "--offline", is_flag=True, help="Ask no registry over the network; use what was seen before. Also PATCHPM_OFFLINE=1."
+    "--offline",
+    is_flag=True,
+    help="Ask no registry over the network; use what was seen before. Also PATCHPM_OFFLINE=1.",
 )

@@ -82,7 +82,7 @@ def progress(label: str, *, unit: str = "items") -> Iterator[Callable[[int, int]
         A function to call with what is done and what there is in all.
     """
     if not sys.stderr.isatty():
-        yield lambda done, total: None
+        yield _silent
         return
     import time
 
@@ -91,7 +91,12 @@ def progress(label: str, *, unit: str = "items") -> Iterator[Callable[[int, int]
 
     counter = DownloadColumn() if unit == "bytes" else MofNCompleteColumn()
     bar = Progress(
-        TextColumn("{task.description}"), BarColumn(), counter, TimeRemainingColumn(), console=Console(stderr=True), transient=True
+        TextColumn("{task.description}"),
+        BarColumn(),
+        counter,
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
     )
     task = bar.add_task(label, total=None)
     started = time.monotonic()
@@ -105,3 +110,7 @@ def progress(label: str, *, unit: str = "items") -> Iterator[Callable[[int, int]
         yield advance
     finally:
         bar.stop()
+
+
+def _silent(done: int, total: int) -> None:
+    del done, total

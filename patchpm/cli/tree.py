@@ -27,7 +27,7 @@ def command(folder: Path, as_json: bool) -> None:
     def human() -> None:
         for composition in lock.compositions:
             line(f"{bold(composition.base)}  {composition.tokens} tokens at {composition.anchor}")
-            for text in _branches(lock, composition, [name for name in project.patches], ""):
+            for text in _branches(lock, composition, list(project.patches), ""):
                 line(text)
 
     emit([_json(lock, item, list(project.patches)) for item in lock.compositions], human, as_json=as_json)

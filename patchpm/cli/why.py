@@ -41,7 +41,7 @@ def command(patch: str, folder: Path, as_json: bool) -> None:
 def _chains(project: ProjectFile, lock: Lock, name: PatchName, below: tuple[PatchName, ...]) -> list[tuple[str, ...]]:
     """Chains from the project file down to `name`; `below` guards against patches that require each other."""
     version = lock.versions()[name]
-    found = []
+    found: list[tuple[str, ...]] = []
     if name in project.patches:
         found.append((f"{project.origin(name)} asks for {name} {project.patches[name]}, locked at {version}",))
     for release in {item.name: item for item in lock.releases}.values():

@@ -1,0 +1,1 @@
+"""Measuring what a prefix does on held-out prompts."""

@@ -1,0 +1,1 @@
+"""Real models: fingerprints of their weights, and prefixes applied to them."""

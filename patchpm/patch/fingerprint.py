@@ -75,7 +75,7 @@ class BaseModel:
         return self.tensors.hex[:12]
 
     def match(self, found: Fingerprint) -> Match | None:
-        """Say how `found` is this base, or None. Compares weights; the tokenizer is checked where it matters, at apply."""
+        """Say how `found` is this base, or None. Compares weights only; apply checks the tokenizer too."""
         if found.tensors is not None:
             if found.tensors == self.tensors:
                 return Match.TENSORS

@@ -1,6 +1,7 @@
 """Reading and writing `manifest.json`. The reader is closed: what it does not know, it refuses.
 
-The pieces that the registry's index and the lock share with the manifest (`base`, `compose`, file references) are public.
+The pieces that the registry's index and the lock share with the manifest (`base`, `compose`, file references) are
+public.
 """
 
 from __future__ import annotations
@@ -197,7 +198,8 @@ def _prefix(record: Record) -> Prefix:
 
 
 def _separator(record: Record) -> str:
-    # Engines that join content parts put a line feed behind the prefix; nothing longer has been seen, so nothing else is allowed.
+    # Engines that join content parts put a line feed behind the prefix; nothing longer has been seen, so nothing else
+    # is allowed.
     raw = record.raw("separator")
     if raw not in ("", "\n", " "):
         raise record.refuse("is neither empty, one space nor one line feed", "separator")
@@ -234,7 +236,9 @@ def _training(record: Record) -> Training:
 
 
 def _training_data(record: Record) -> TrainingData:
-    data = TrainingData(record.text("name", max_length=100), record.text("licence", max_length=100), record.digest("sha256"))
+    data = TrainingData(
+        record.text("name", max_length=100), record.text("licence", max_length=100), record.digest("sha256")
+    )
     record.done()
     return data
 

@@ -13,8 +13,8 @@ from patchpm.patch.version import Version
 def set_digest(anchor: str, members: Iterable[tuple[PatchName, Version, Digest]]) -> Digest:
     """The digest that names a patch set, one value for a serving host to check.
 
-    SHA-256 over the line `patchpm-set-v1` and the compact JSON `[anchor, [[name, version, prefix digest], ...]]`, members in
-    the order in which they stand at the anchor.
+    SHA-256 over the line `patchpm-set-v1` and the compact JSON `[anchor, [[name, version, prefix digest], ...]]`,
+    members in the order in which they stand at the anchor.
 
     Args:
         anchor: Where the set is applied.

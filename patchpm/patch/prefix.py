@@ -1,7 +1,8 @@
 """Reading and writing `prefix.safetensors`, by patchpm's own strict reader.
 
-safetensors 0.8.0 accepts duplicate tensor keys, path-like names, huge metadata, empty tensors without number, and NaN. So the
-bytes are decided upon here, before any library sees them, and a reader in another language needs only this page:
+safetensors 0.8.0 accepts duplicate tensor keys, path-like names, huge metadata, empty tensors without number, and
+NaN. So the bytes are decided upon here, before any library sees them, and a reader in another language needs only
+this page:
 
     8 bytes   header length H, unsigned little-endian, 2 <= H <= 4096
     H bytes   JSON {"prefix": {"dtype": ..., "shape": [tokens, hidden_size], "data_offsets": [0, n]}}, padded by spaces
@@ -13,6 +14,7 @@ from __future__ import annotations
 import math
 import struct
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from patchpm.errors import IntegrityError, UsageError
@@ -127,8 +129,9 @@ def _split(data: bytes) -> tuple[strict_json.JsonValue, bytes]:
 
 
 def _finite(matrix: PrefixMatrix) -> PrefixMatrix:
-    # An exponent of all ones is infinite or NaN. It is read off the top byte of each value, so that no value is unpacked.
-    # For F32 and BF16 the exponent's last bit lies in the next byte: values beyond 1.7e38 are refused along with infinity.
+    # An exponent of all ones is infinite or NaN. It is read off the top byte of each value, so that no value is
+    # unpacked. For F32 and BF16 the exponent's last bit lies in the next byte: values beyond 1.7e38 are refused along
+    # with infinity.
     width = DTYPES[matrix.dtype]
     if len(matrix.data) != matrix.tokens * matrix.hidden_size * width:
         raise _malformed("its numbers do not fill its shape")
@@ -139,7 +142,7 @@ def _finite(matrix: PrefixMatrix) -> PrefixMatrix:
     return matrix
 
 
-def _floats(dtype: str, data: bytes) -> memoryview | tuple[float, ...]:
+def _floats(dtype: str, data: bytes) -> Sequence[float]:
     if dtype == "F16":
         return struct.unpack(f"<{len(data) // 2}e", data)
     if dtype == "BF16":
@@ -147,7 +150,7 @@ def _floats(dtype: str, data: bytes) -> memoryview | tuple[float, ...]:
         wide[2::4], wide[3::4] = data[0::2], data[1::2]
         data = bytes(wide)
     if sys.byteorder == "little":
-        return memoryview(data).cast("f")
+        return memoryview(data).cast("f").tolist()
     return struct.unpack(f"<{len(data) // 4}f", data)
 
 

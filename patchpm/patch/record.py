@@ -1,4 +1,4 @@
-"""A typed, closed view of one parsed object (JSON or TOML): every field is asked for once, what is left over is refused."""
+"""A typed, closed view of one parsed object (JSON or TOML): fields are asked for, what is left over is refused."""
 
 from __future__ import annotations
 
@@ -24,9 +24,7 @@ class Record:
         error: Class of the errors raised: `IntegrityError` for bytes from outside, `UsageError` for files people write.
     """
 
-    def __init__(
-        self, value: object, place: str, *, code: str, error: type[PatchpmError] = IntegrityError
-    ) -> None:
+    def __init__(self, value: object, place: str, *, code: str, error: type[PatchpmError] = IntegrityError) -> None:
         self.place = place
         self._code = code
         self._error = error
@@ -150,4 +148,4 @@ class Record:
 
 def is_printable(text: str) -> bool:
     """Whether `text` holds no control, format (bidirectional among them), surrogate or private-use character."""
-    return text.isascii() and text.isprintable() or not any(unicodedata.category(letter)[0] == "C" for letter in text)
+    return (text.isascii() and text.isprintable()) or not any(unicodedata.category(letter)[0] == "C" for letter in text)

@@ -1,7 +1,7 @@
 """JSON as every patchpm format reads it: bounded, unambiguous, finite.
 
-The standard library takes duplicate keys (the last one wins, so two readers may see two documents), NaN, and numbers that
-overflow to infinity. Whatever comes from outside goes through `loads` before anything else looks at it.
+The standard library takes duplicate keys (the last one wins, so two readers may see two documents), NaN, and numbers
+that overflow to infinity. Whatever comes from outside goes through `loads` before anything else looks at it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 
 from patchpm.errors import IntegrityError
 
-JsonValue: TypeAlias = "None | bool | int | float | str | list[JsonValue] | dict[str, JsonValue]"
+JsonValue: TypeAlias = "bool | int | float | str | list[JsonValue] | dict[str, JsonValue] | None"
 """What JSON can say."""
 
 MAX_INTEGER: Final = 2**53 - 1

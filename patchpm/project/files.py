@@ -31,7 +31,9 @@ def load_lock(folder: Path) -> Lock:
     """
     text = lock_text(folder)
     if text is None:
-        raise StaleLockError("no-lock", f"there is no {FILE} here", why=f"looked in {folder}", next="run `patchpm lock`")
+        raise StaleLockError(
+            "no-lock", f"there is no {FILE} here", why=f"looked in {folder}", next="run `patchpm lock`"
+        )
     return read_lock(text)
 
 

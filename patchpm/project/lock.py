@@ -1,6 +1,7 @@
 """`patchpm.lock` as values: exactly what is installed, from where, signed by whom, in which order.
 
-Nothing in it names a host or a time, so that mirrors and clocks do not churn it. Reading and writing are in `lock_toml`.
+Nothing in it names a host or a time, so that mirrors and clocks do not churn it. Reading and writing are in
+`lock_toml`.
 """
 
 from __future__ import annotations

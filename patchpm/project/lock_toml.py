@@ -1,8 +1,8 @@
 """Reading and writing `patchpm.lock`.
 
-The text is a function of the value: fixed key order, sorted blocks, one element a line, so that two people get the same bytes
-and git merges what does not clash. `content` is a digest of everything else, so a hand-edited or half-merged lock is refused;
-white space and comments do not count.
+The text is a function of the value: fixed key order, sorted blocks, one element a line, so that two people get the
+same bytes and git merges what does not clash. `content` is a digest of everything else, so a hand-edited or
+half-merged lock is refused; white space and comments do not count.
 """
 
 from __future__ import annotations
@@ -42,11 +42,14 @@ def read_lock(text: str) -> Lock:
 
     Raises:
         StaleLockError: `lock-conflict` for one with merge conflict markers.
-        IntegrityError: `malformed-lock`, `unknown-format`, or `lock-altered` where the content is not what patchpm wrote.
+        IntegrityError: `malformed-lock`, `unknown-format`, or `lock-altered` where the content is not what patchpm
+        wrote.
     """
     if has_conflict(text):
         raise StaleLockError(
-            "lock-conflict", f"{FILE} holds a merge conflict", next="run `patchpm lock`, which takes both sides into account"
+            "lock-conflict",
+            f"{FILE} holds a merge conflict",
+            next="run `patchpm lock`, which takes both sides into account",
         )
     try:
         value = cast("dict[str, JsonValue]", tomllib.loads(text))
@@ -142,7 +145,11 @@ def _base(record: Record) -> LockedBase:
     base = LockedBase(
         record.text("label", pattern=LABEL_PATTERN),
         Fingerprint(
-            tensors=record.digest("tensors"), hidden_size=record.integer("hidden-size", low=1, high=65_536), **optional
+            tensors=record.digest("tensors"),
+            bf16=optional["bf16"],
+            tokenizer=optional["tokenizer"],
+            template=optional["template"],
+            hidden_size=record.integer("hidden-size", low=1, high=65_536),
         ),
     )
     record.done()
@@ -151,7 +158,12 @@ def _base(record: Record) -> LockedBase:
 
 def _base_fields(base: LockedBase) -> list[tuple[str, str]]:
     found = base.fingerprint
-    digests = [("tensors", found.tensors), ("bf16", found.bf16), ("tokenizer", found.tokenizer), ("template", found.template)]
+    digests = [
+        ("tensors", found.tensors),
+        ("bf16", found.bf16),
+        ("tokenizer", found.tokenizer),
+        ("template", found.template),
+    ]
     return [
         ("label", _text(base.label)),
         ("hidden-size", str(found.hidden_size)),
@@ -160,7 +172,9 @@ def _base_fields(base: LockedBase) -> list[tuple[str, str]]:
 
 
 def _registry(record: Record) -> LockedRegistry:
-    roles = {role: record.integer(role, low=1, high=_MAX_VERSION) for role in ("root", "timestamp", "snapshot", "targets")}
+    roles = {
+        role: record.integer(role, low=1, high=_MAX_VERSION) for role in ("root", "timestamp", "snapshot", "targets")
+    }
     registry = LockedRegistry(record.text("alias", pattern=_ALIAS_PATTERN), **roles)
     record.done()
     return registry
@@ -274,5 +288,6 @@ def _list(items: Iterable[str]) -> str:
 
 
 def _text(value: str) -> str:
-    # Everything written here is printable ASCII of a narrow grammar; only a range may hold a character to escape, and it does not.
+    # Everything written here is printable ASCII of a narrow grammar; only a range may hold a character to escape, and
+    # it does not.
     return f'"{value}"'

@@ -47,7 +47,7 @@ class ProjectFile:
         """Digest of the requirements in normal form: layout, comments and base locations do not count."""
         value: JsonValue = {
             "anchor": self.anchor,
-            "bases": sorted(self.bases),
+            "bases": [*sorted(self.bases)],
             "max_tokens": self.max_tokens,
             "patches": {str(name): str(wanted) for name, wanted in self.patches.items()},
         }
@@ -77,7 +77,9 @@ def read_project_file(text: str) -> ProjectFile:
         bases={_label(label, bases): bases.text(label) for label in sorted(bases.keys())},
         patches=dict(sorted((_name(key, patches), patches.parse(key, Range.parse)) for key in patches.keys())),  # noqa: SIM118
         anchor=compose.choice("anchor", ANCHORS) if compose.has("anchor") else ANCHORS[0],
-        max_tokens=compose.integer("max-tokens", low=1, high=16 * MAX_TOKENS) if compose.has("max-tokens") else MAX_TOKENS,
+        max_tokens=compose.integer("max-tokens", low=1, high=16 * MAX_TOKENS)
+        if compose.has("max-tokens")
+        else MAX_TOKENS,
         lines=_lines(text),
     )
     compose.done()
@@ -127,7 +129,7 @@ def without_patch(text: str, name: PatchName) -> str:
 
     document = tomlkit.parse(text)
     patches = document["patches"]
-    assert isinstance(patches, dict)  # noqa: S101  # read_project_file has seen this text
+    assert isinstance(patches, dict)  # read_project_file has seen this text
     patches.pop(str(name), None)
     return tomlkit.dumps(document)
 
@@ -137,7 +139,7 @@ def _edited(text: str, table: str, key: str, value: str) -> str:
 
     document = tomlkit.parse(text)
     entries = document[table]
-    assert isinstance(entries, dict)  # noqa: S101  # read_project_file has seen this text
+    assert isinstance(entries, dict)  # read_project_file has seen this text
     entries[key] = value
     return tomlkit.dumps(document)
 

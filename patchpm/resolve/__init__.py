@@ -1,0 +1,1 @@
+"""Requirements in, releases in their order out; failures are told as a proof with ways out."""

@@ -53,9 +53,14 @@ def explained(path: Path) -> Iterator[None]:
     except OSError as error:
         why = f"{path}: {error.strerror}"
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise CannotError("disk-full", "the disk is full", why=why, next="free some space and run it again") from error
+            raise CannotError(
+                "disk-full", "the disk is full", why=why, next="free some space and run it again"
+            ) from error
         if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
             raise CannotError(
-                "read-only", "patchpm may not write there", why=why, next="set PATCHPM_HOME to a folder you can write to"
+                "read-only",
+                "patchpm may not write there",
+                why=why,
+                next="set PATCHPM_HOME to a folder you can write to",
             ) from error
         raise CannotError("cannot-write", f"could not write {path.name}", why=why) from error

@@ -1,7 +1,7 @@
 """The local store: release files by their SHA-256, shared by all projects of a user.
 
-A file appears under its digest by one rename, complete or not at all, so concurrent installs need no lock and a killed one
-leaves nothing but a temporary file. Every read hashes what it read.
+A file appears under its digest by one rename, complete or not at all, so concurrent installs need no lock and a
+killed one leaves nothing but a temporary file. Every read hashes what it read.
 """
 
 from __future__ import annotations
@@ -121,4 +121,6 @@ class Store:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise CannotError("unreadable-file", "a file of the store cannot be read", why=f"{path}: {error.strerror}") from None
+            raise CannotError(
+                "unreadable-file", "a file of the store cannot be read", why=f"{path}: {error.strerror}"
+            ) from None

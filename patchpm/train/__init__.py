@@ -1,0 +1,1 @@
+"""Distilling a policy into a prefix: SFT, then DPO."""

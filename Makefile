@@ -1,0 +1,49 @@
+# Each target does its own set-up. `make demo` and `make test` are all that a new user needs.
+SHELL := /bin/bash
+PYTHON ?= python3
+# torch first and by itself: a later package that depends on it must not choose another build.
+TORCH ?= torch==2.13.0
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: demo test test-all check format docs bench wheel-test clean
+
+demo: $(READY)
+	$(BIN)/python examples/demo.py
+
+test: $(READY)
+	$(BIN)/pytest -n 2 -m "not real"
+
+test-all: $(READY)
+	$(BIN)/pytest -n 2
+
+check: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(READY)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+docs: $(READY)
+	$(BIN)/python docs/make_reference.py
+
+bench: $(READY)
+	$(BIN)/python benchmarks/start_up.py
+	$(BIN)/python benchmarks/resolve.py
+	$(BIN)/python benchmarks/frozen_install.py
+
+wheel-test: $(READY)
+	$(BIN)/python tests/wheel/check.py
+
+clean:
+	rm -rf .venv dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+$(READY): pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "patchpm needs Python 3.11 or newer"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check "$(TORCH)"
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[model,train,dev]'
+	touch $(READY)

@@ -1,0 +1,240 @@
+"""Patches on a model: what is running, switching between subsets, proving it, and taking it off."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from itertools import accumulate
+from types import TracebackType
+
+import torch
+from torch import nn
+
+from patchpm.errors import CannotError, IntegrityError, UsageError
+from patchpm.model.causal_lm import Tokenizer, encode
+from patchpm.model.forward_proof import largest_difference
+from patchpm.model.loaded import LoadedPatch, PatchSet
+from patchpm.model.placement import Placement, Run
+from patchpm.model.start_guard import StartGuard, Watch
+from patchpm.model.system_start import place_at_system_start
+from patchpm.model.text_start import place_at_text_start
+from patchpm.model.virtual_tokens import VirtualTokens
+from patchpm.model.virtual_vocabulary import VirtualVocabulary, in_place
+from patchpm.patch.digest import Digest
+from patchpm.patch.name import PatchName
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What `Applied.verify` has seen with its own eyes."""
+
+    digest: Digest
+    """Of the patch set that runs."""
+    anchor: str
+    patches: tuple[str, ...]
+    """`vendor/name` of each, in order."""
+    tokens: int
+    probes: int
+    """Conversations or texts whose token ids were the proven ones."""
+    largest_difference: float
+    """Between the logits by token ids and by explicit embeddings."""
+
+
+@dataclass(frozen=True)
+class _Composition:
+    patches: PatchSet
+    run: Run
+    placement: Placement
+
+
+class Applied:
+    """Patches applied to a model and its tokenizer, made by `patchpm.model.apply.attach`.
+
+    Model and tokenizer stay the same objects and are used as ever. Use it as a context manager, or call `remove`.
+
+    Several threads may generate at once. Switching (`use`, `disabled`, `remove`) changes the one model for all of them,
+    so no generation may be under way then; and token ids or caches made under one set must not be used under another.
+    """
+
+    def __init__(self, model: nn.Module, tokenizer: Tokenizer, patches: Sequence[LoadedPatch], anchor: str) -> None:
+        self._model, self._tokenizer = model, tokenizer
+        self._patches, self._anchor = tuple(patches), anchor
+        self._names = {str(patch.name): patch for patch in patches}
+        self._compositions: dict[tuple[str, ...], _Composition] = {}
+        self._active: _Composition | None = None
+        rows = torch.cat([patch.rows.float() for patch in patches])
+        with ExitStack() as undo:
+            self._tokens = VirtualTokens(tokenizer, rows.shape[0])
+            undo.callback(self._tokens.remove)
+            self._vocabulary = VirtualVocabulary(model, rows, self._tokens.first)
+            undo.callback(self._vocabulary.remove)
+            self._guard = StartGuard(model)
+            self._hook = model.register_forward_pre_hook(self._guard, prepend=True, with_kwargs=True)
+            undo.callback(self._hook.remove)
+            self._set(self._compose(tuple(self._names)))
+            self._undo = undo.pop_all()
+        self._removed = False
+
+    @property
+    def anchor(self) -> str:
+        """Where the prefix stands: `system-start` or `text-start`."""
+        return self._anchor
+
+    @property
+    def anchor_note(self) -> str:
+        """What is special about the place in this chat template; empty where nothing is."""
+        return "" if self._active is None else self._active.placement.note
+
+    @property
+    def patches(self) -> tuple[LoadedPatch, ...]:
+        """The active patches, in order; empty while disabled."""
+        return () if self._active is None else self._active.patches.patches
+
+    @property
+    def digest(self) -> Digest:
+        """Identity of the active patch set."""
+        return PatchSet(self._anchor, self.patches).digest
+
+    @property
+    def tokens(self) -> int:
+        """Prefix tokens in every sequence now, without separators."""
+        return sum(patch.tokens for patch in self.patches)
+
+    @contextmanager
+    def use(self, *names: str | PatchName) -> Iterator[Applied]:
+        """Switch to some of the attached patches, in the order given, for the length of a `with` block.
+
+        Raises:
+            UsageError: `not-applied`, `no-patches`, `unknown-patch`, `duplicate-patch`.
+            CannotError: `anchor-not-found`.
+        """
+        self._require()
+        wanted = tuple(str(name) for name in names)
+        if not wanted:
+            raise UsageError("no-patches", "use() needs the names of patches", next="for none, use disabled()")
+        for name in wanted:
+            if name not in self._names:
+                raise UsageError("unknown-patch", f"{name} is not applied", why=f"applied are {', '.join(self._names)}")
+            if wanted.count(name) > 1:
+                raise UsageError("duplicate-patch", f"{name} is given twice", why="a patch stands once in a set")
+        with self._switched(self._compose(wanted)):
+            yield self
+
+    @contextmanager
+    def disabled(self) -> Iterator[Applied]:
+        """Let the model and the tokenizer behave as the base for the length of a `with` block.
+
+        Raises:
+            UsageError: `not-applied`.
+        """
+        self._require()
+        with self._switched(None):
+            yield self
+
+    def verify(self) -> Verification:
+        """Make sure that the patches act on the model now, as at the moment they were applied.
+
+        Checks the rows bit by bit, the hooks, the sizes, the tokens, the chat template or post-processor, the token ids
+        of every probe, and the logits of one probe against explicit embeddings. Costs two forward passes.
+
+        Raises:
+            UsageError: `not-applied`.
+            IntegrityError: `patch-removed`, `rows-changed`, `template-overridden`, `patch-ineffective`.
+        """
+        self._require()
+        active = self._active
+        if active is None:
+            raise IntegrityError("patch-removed", "the patches are disabled", next="leave the disabled() block first")
+        self._vocabulary.check()
+        self._tokens.check()
+        if not in_place(self._hook):
+            raise IntegrityError(
+                "patch-removed", "the guard is gone", why="its forward hook was removed from the model"
+            )
+        if not active.placement.stands(self._tokenizer) or not active.placement.proves(self._tokenizer):
+            raise IntegrityError(
+                "template-overridden",
+                "the tokenizer no longer puts the patches' prefix where it was proven to stand",
+                why="its chat template, post-processor or tokens were changed after the patches were applied",
+                next="call remove() and apply the patches again",
+            )
+        difference = largest_difference(self._model, self._vocabulary, self._guard, ids=active.placement.example)
+        return Verification(
+            digest=self.digest,
+            anchor=self._anchor,
+            patches=tuple(str(patch.name) for patch in self.patches),
+            tokens=self.tokens,
+            probes=active.placement.probes,
+            largest_difference=difference,
+        )
+
+    def remove(self) -> None:
+        """Give model and tokenizer back exactly as they were. Does nothing the second time."""
+        if self._removed:
+            return
+        self._removed = True
+        self._active = self._guard.watch = None
+        self._undo.close()
+
+    def __enter__(self) -> Applied:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.remove()
+
+    @contextmanager
+    def _switched(self, to: _Composition | None) -> Iterator[None]:
+        before = self._active
+        self._set(to)
+        try:
+            yield
+        finally:
+            self._set(before)
+
+    def _set(self, to: _Composition | None) -> None:
+        self._tokens.restore_anchor()
+        self._vocabulary.switch(on=to is not None)
+        self._active, self._guard.watch = to, None
+        if to is not None:
+            to.placement.install(self._tokenizer)
+            self._guard.watch = Watch(self._tokenizer, to.placement, to.run.ids, self._tokens.first, self._tokens.end)
+
+    def _compose(self, names: tuple[str, ...]) -> _Composition:
+        if names not in self._compositions:
+            run = self._run(names)
+            placement: Placement
+            if self._anchor == "text-start":
+                placement = place_at_text_start(self._tokenizer, self._tokens.base_processor, run)
+            elif self._tokens.base_template is None:
+                raise CannotError(
+                    "anchor-not-found",
+                    "the tokenizer has no chat template",
+                    why="at system-start, the template puts the prefix into the conversation",
+                    next="apply the patches at text-start, if they are made for it",
+                )
+            else:
+                placement = place_at_system_start(self._tokenizer, self._tokens.base_template, run)
+            patches = PatchSet(self._anchor, tuple(self._names[name] for name in names))
+            self._compositions[names] = _Composition(patches, run, placement)
+        return self._compositions[names]
+
+    def _run(self, names: tuple[str, ...]) -> Run:
+        """The tokens of the named patches with their separators, as the tokenizer splits them."""
+        starts = dict(zip(self._names, accumulate((p.tokens for p in self._patches), initial=0), strict=False))
+        text, separator, own = "", "", []
+        for name in names:
+            places = range(starts[name], starts[name] + self._names[name].tokens)
+            text += separator + "".join(self._tokens.names[place] for place in places)
+            own += [self._tokens.first + place for place in places]
+            separator = self._names[name].separator
+        ids = encode(self._tokenizer, text)
+        if [token for token in ids if self._tokens.first <= token < self._tokens.end] != own:
+            raise CannotError("tokenizer-unsupported", "the tokenizer does not keep the prefix tokens apart")
+        return Run(text, ids, separator)
+
+    def _require(self) -> None:
+        if self._removed:
+            raise UsageError("not-applied", "the patches were removed from the model", next="apply them again")
