@@ -192,7 +192,8 @@ class Applied:
         try:
             yield
         finally:
-            self._set(before)
+            if not self._removed:
+                self._set(before)
 
     def _set(self, to: _Composition | None) -> None:
         self._tokens.restore_anchor()

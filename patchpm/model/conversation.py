@@ -81,26 +81,31 @@ _WEATHER = {
         "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
     },
 }
-_SYSTEM: Message = {"role": "system", "content": "You answer in one short sentence."}
-_USER: Message = {"role": "user", "content": "What is the capital of France?"}
-_ASSISTANT: Message = {"role": "assistant", "content": "The capital of France is Paris."}
+_BRIEF: Message = {"role": "system", "content": "You answer in one short sentence."}
+_EXPERT: Message = {"role": "system", "content": "Be exact, and say so where you do not know."}
+_CAPITAL: Message = {"role": "user", "content": "What is the capital of France?"}
+_PLANTS: Message = {"role": "user", "content": "Why do plants need light?"}
+_PARIS: Message = {"role": "assistant", "content": "The capital of France is Paris."}
 _PARTS: tuple[Message, ...] = (
     {"role": "system", "content": [{"type": "text", "text": "You answer in one short sentence."}]},
-    {"role": "user", "content": [{"type": "text", "text": "What is the capital of France?"}]},
+    {"role": "user", "content": [{"type": "text", "text": "How far is the moon?"}]},
 )
 
 PROBES = (
-    Conversation((_USER,)),
-    Conversation((_SYSTEM, _USER)),
-    Conversation((_USER, _ASSISTANT, _USER)),
-    Conversation((_SYSTEM, _USER, _ASSISTANT, _USER)),
-    Conversation((_USER,), tools=(_WEATHER,)),
-    Conversation((_SYSTEM, _USER), tools=(_WEATHER,)),
-    Conversation((_SYSTEM, _USER, _ASSISTANT), unfinished=True),
+    Conversation((_CAPITAL,)),
+    Conversation((_BRIEF, _PLANTS)),
+    Conversation((_CAPITAL, _PARIS, _PLANTS)),
+    Conversation((_EXPERT, _CAPITAL, _PARIS, _PLANTS)),
+    Conversation((_PLANTS,), tools=(_WEATHER,)),
+    Conversation((_EXPERT, _CAPITAL), tools=(_WEATHER,)),
+    Conversation((_BRIEF, _CAPITAL, _PARIS), unfinished=True),
     Conversation(_PARTS),
     Conversation(_PARTS[1:]),
 )
-"""What an anchor is proven on: with and without system text, several turns, tools, a continued reply, parts."""
+"""What an anchor is proven on: with and without system text, several turns, tools, a continued reply, parts.
+
+The texts differ, so that what is the same before the anchor in all of them belongs to the template.
+"""
 
 
 def opening(system: str | None, user: str, *, tools: bool = False, role: str = "system") -> Conversation:

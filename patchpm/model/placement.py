@@ -27,8 +27,6 @@ class Head:
 
     start: tuple[int, ...]
     end: tuple[int, ...]
-    shortest: int
-    """Number of tokens at least."""
     exact: bool
     """Whether `start` is all of it."""
 
@@ -38,7 +36,7 @@ class Head:
         start = _common(heads)
         exact = all(head == start for head in heads)
         end = _common([head[::-1] for head in heads])[::-1]
-        return cls(start, end, min(len(head) for head in heads), exact)
+        return cls(start, end, exact)
 
     def fits(self, ids: Sequence[int]) -> bool:
         """Whether `ids` may stand before the run."""
@@ -46,7 +44,7 @@ class Head:
         if self.exact:
             return found == self.start
         ends = not self.end or found[-len(self.end) :] == self.end
-        return len(found) >= self.shortest and found[: len(self.start)] == self.start and ends
+        return found[: len(self.start)] == self.start and ends
 
 
 class Placement(Protocol):

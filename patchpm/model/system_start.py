@@ -91,7 +91,10 @@ def _place(tokenizer: Tokenizer, base: str, run: Run) -> SystemStart:
             raise not_found("with the prefix it renders, or the tokenizer splits, a probe in another way than without")
         proofs.append((probe, ids))
         heads += [before, probing.head_on_another_day(probe)]
-    return SystemStart(patched, Head.of(heads), probing.anchor.note, tuple(proofs))
+    head = Head.of(heads)
+    if not head.start and not head.exact:
+        raise not_found("the system text has no place of its own: nothing is the same before it in all conversations")
+    return SystemStart(patched, head, probing.anchor.note, tuple(proofs))
 
 
 @dataclass(frozen=True)

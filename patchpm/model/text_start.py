@@ -72,7 +72,7 @@ def place_at_text_start(tokenizer: Tokenizer, base: Any, run: Run) -> TextStart:
     ids = (*run.ids, *encode(tokenizer, run.separator))
     processor = _processor(base, head, ids, tail)
     proofs = tuple((text, (*head, *ids, *body, *tail)) for text, body in zip(_PROBES, bodies, strict=True))
-    return TextStart(processor, Head(head, head, len(head), exact=True), proofs)
+    return TextStart(processor, Head(head, head, exact=True), proofs)
 
 
 def _framed(tokenizer: Tokenizer, base: Any) -> list[tuple[int, ...]]:

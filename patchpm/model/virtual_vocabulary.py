@@ -102,7 +102,6 @@ class VirtualVocabulary:
             return None
         least, size = torch.finfo(logits.dtype).min, logits.shape[-1]
         if size > self.first:
-            logits = logits.clone() if logits.requires_grad else logits
             logits[..., self.first : self.end] = least
         return functional.pad(logits, (0, max(0, self.end - size)), value=least)
 

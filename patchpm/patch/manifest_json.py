@@ -59,8 +59,8 @@ def read_manifest(data: bytes) -> Manifest:
         base=base_from(record.record("base")),
         prefix=_prefix(record.record("prefix")),
         compose=compose_from(record.record("compose")),
-        training=_training(record.record("training")),
-        claims=tuple(_claim(item) for item in record.records("claims", max_items=200)),
+        training=training_from(record.record("training")),
+        claims=_claims(record),
         links=_links(record.record("links")),
     )
     record.done()
@@ -222,7 +222,8 @@ def _names(record: Record, key: str) -> tuple[PatchName, ...]:
     return tuple(sorted(names))
 
 
-def _training(record: Record) -> Training:
+def training_from(record: Record) -> Training:
+    """Read how a prefix came to be: a manifest's `training`, or the whole of a `training.json`."""
     training = Training(
         method=record.text("method", max_length=100),
         recipe=record.digest("recipe"),
@@ -252,6 +253,17 @@ def _training_to_json(training: Training) -> dict[str, JsonValue]:
         "code": training.code,
         "data": [{"name": d.name, "licence": d.licence, "sha256": str(d.digest)} for d in training.data],
     }
+
+
+def claims_from(record: Record) -> tuple[Claim, ...]:
+    """Read a `claims.json`: an object whose one field is `claims`."""
+    claims = _claims(record)
+    record.done()
+    return claims
+
+
+def _claims(record: Record) -> tuple[Claim, ...]:
+    return tuple(_claim(item) for item in record.records("claims", max_items=200))
 
 
 def _claim(record: Record) -> Claim:

@@ -72,6 +72,16 @@ class Range:
             return any(_holds(alternative, found) for alternative in sets)
         return any(_names_prerelease(each, found) and _holds(each, found) for each in self._alternatives)
 
+    def overlaps(self, other: Range) -> bool:
+        """Whether there could be a version, other than a pre-release, that is in both."""
+        # The lowest version of the overlap is the lowest of all, or stands at or right after a bound.
+        probes = {(0, 0, 0)}
+        for alternative in self._alternatives + other._alternatives:
+            for _, (major, minor, patch, _prerelease) in alternative:
+                probes |= {(major, minor, patch), (major, minor, patch + 1)}
+        versions = [Version((*probe, FINAL), "") for probe in probes]
+        return any(self.contains(version) and other.contains(version) for version in versions)
+
     def __str__(self) -> str:
         return self.text
 

@@ -104,6 +104,10 @@ class Record:
         except PatchpmError as error:
             raise self.refuse(f"is refused: {error.what}", key) from None
 
+    def table(self, key: str) -> dict[str, object]:
+        """An object as it was parsed, for handing on."""
+        return dict(self.record(key)._value)
+
     def record(self, key: str) -> Record:
         """An object."""
         return self._nested(self._field(key), key)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 
 from patchpm.errors import ResolutionError
@@ -10,7 +9,7 @@ from patchpm.patch.name import PatchName
 from patchpm.patch.version import Version
 from patchpm.resolve.candidates import Candidates, Pool, Ranges, Rejection
 from patchpm.resolve.problem import RootRequirement
-from patchpm.resolve.words import joined, listed, ranges_in_words
+from patchpm.resolve.words import are, joined, listed, wanted
 
 _MAX_REASONS = 4
 
@@ -21,7 +20,8 @@ def absent_root(pool: Pool, root: RootRequirement) -> ResolutionError | None:
     ranges = (root.range,)
     if not found.wished(ranges).is_empty:
         return None
-    asked = f"{root.origin} asks for {root.name}{ranges_in_words(ranges)}"
+    words = wanted(root.name, ranges)
+    asked = f"{root.origin} asks for {words}"
     if not found.is_known:
         return ResolutionError(
             "unknown-patch",
@@ -34,11 +34,12 @@ def absent_root(pool: Pool, root: RootRequirement) -> ResolutionError | None:
     if refused and all(each.other_bases for each in refused):
         labels = joined([target.label for target in pool.targets])
         bases = joined(sorted({base for each in refused for base in each.other_bases}), "or")
-        what = f"there is no release of {root.name}{ranges_in_words(ranges)} for {labels}, but there is one for {bases}"
+        what = f"there is no release of {words} for {labels}, but there is one for {bases}"
         otherwise = f"use {bases} as the base, or ask {root.name.vendor} for a release"
         return ResolutionError("no-release-for-base", what, why=reason, next=_nearest(found, ranges) or otherwise)
-    what = f"no version of {root.name} meets{ranges_in_words(ranges) or ' the requirement'}"
-    return ResolutionError("unsatisfiable", what, why=reason, next=_nearest(found, ranges))
+    return ResolutionError(
+        "unsatisfiable", f"no usable version meets {words}", why=reason, next=_nearest(found, ranges)
+    )
 
 
 def absence_in_words(found: Candidates, ranges: Ranges) -> str:
@@ -47,7 +48,7 @@ def absence_in_words(found: Candidates, ranges: Ranges) -> str:
 
 
 def _refused(found: Candidates, ranges: Ranges) -> list[Rejection]:
-    return [each for each in found.rejected if all(wanted.contains(each.version) for wanted in ranges)]
+    return [each for each in found.rejected if all(one.contains(each.version) for one in ranges)]
 
 
 def _prereleases(found: Candidates, ranges: Ranges) -> list[Version]:
@@ -72,7 +73,7 @@ def _grouped(found: Candidates, refused: list[Rejection]) -> str:
     for each in refused:
         suffix = f", only for {joined(each.other_bases)}" if each.other_bases else ""
         by_reason.setdefault(each.reason + suffix, []).append(each.version)
-    parts = [f"{found.name} {listed(versions)} {reason}" for reason, versions in by_reason.items()]
+    parts = [f"{found.name} {listed(versions)} {are(versions)} {reason}" for reason, versions in by_reason.items()]
     if len(parts) > _MAX_REASONS:
         newest = parts[1 - _MAX_REASONS :]
         parts = [f"{len(refused)} versions may not be chosen", *newest]
@@ -91,6 +92,9 @@ def _nearest(found: Candidates, ranges: Ranges) -> str | None:
 
 
 def _did_you_mean(name: PatchName, names: Sequence[PatchName]) -> str | None:
+    # Only a misspelt name needs it.
+    import difflib
+
     same = [each for each in names if each.name == name.name]
     texts = [str(each) for each in same] or difflib.get_close_matches(str(name), map(str, names), n=3, cutoff=0.7)
     return f"did you mean {joined(texts[:3], 'or')}?" if texts else "`patchpm search` finds patches by name and domain"

@@ -32,7 +32,7 @@ class Rejection:
 
     version: Version
     reason: str
-    """Ends the sentence "acme/toxicity 1.3.0 ..."."""
+    """Ends the sentence "acme/toxicity 1.3.0 is ..."."""
     other_bases: tuple[str, ...] = ()
     """Names of the bases it has releases for, where it has none for one of the project's."""
 
@@ -200,7 +200,7 @@ class Pool:
             release = _for_target(entries, target)
             if release is None:
                 bases = tuple(sorted({entry.base.name for entry in entries}))
-                return Rejection(version, f"has no release for {target.label}", bases)
+                return Rejection(version, f"not made for {target.label}", bases)
             chosen.append(release)
         if not self.lenient:
             for release in chosen:
@@ -210,11 +210,11 @@ class Pool:
         return tuple(chosen)
 
     def refusal(self, release: ReleaseEntry, *, is_locked: bool) -> str | None:
-        """Why a release that fits the base may not be chosen, as the end of a sentence, or None."""
+        """Why a release that fits the base may not be chosen, as in "is yanked: ...", or None."""
         if release.yanked is not None and not is_locked:
-            return f"is yanked: {release.yanked}"
+            return f"yanked: {release.yanked}"
         refused = self._admit(release)
-        return None if refused is None else f"is not admitted: {refused}"
+        return None if refused is None else f"not admitted: {refused}"
 
 
 def _for_target(entries: list[ReleaseEntry], target: Target) -> ReleaseEntry | None:

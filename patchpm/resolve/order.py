@@ -13,6 +13,7 @@ from patchpm.errors import ResolutionError
 from patchpm.patch.manifest import Compose
 from patchpm.patch.name import PatchName
 from patchpm.patch.version import Version
+from patchpm.resolve.words import joined
 
 
 class Ordered(Protocol):
@@ -96,7 +97,7 @@ def _cycle_error(wishes: list[_Wish], stuck: set[PatchName]) -> ResolutionError:
             break
         walk.append(step.first)
     cycle = steps[walk.index(steps[-1].first) :][::-1]
-    names = " and ".join(str(wish.first) for wish in cycle)
+    names = joined([str(wish.first) for wish in cycle])
     return ResolutionError(
         "order-cycle",
         f"{names} cannot be put in an order",

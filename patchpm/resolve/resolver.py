@@ -14,11 +14,14 @@ from patchpm.patch.manifest import MAX_TOKENS
 from patchpm.patch.name import PatchName
 from patchpm.patch.version import Version
 from patchpm.registry.index import Index, ReleaseEntry
+from patchpm.resolve.absence import absent_root
 from patchpm.resolve.budget import check_budget
 from patchpm.resolve.candidates import Candidates, Pool
+from patchpm.resolve.explain import unsatisfiable
 from patchpm.resolve.order import compose_order
 from patchpm.resolve.problem import RootRequirement, Target
 from patchpm.resolve.resolution import Edge, Resolution, ResolvedSet
+from patchpm.resolve.solve import Solved, solve, solve_with_lock
 
 __all__ = ["Edge", "Resolution", "ResolvedSet", "RootRequirement", "Target", "resolve"]
 
@@ -40,7 +43,7 @@ def resolve(
         targets: The bases of the project, at least one, with different labels.
         locked: Versions to keep where possible; leave a patch out to update it.
         max_tokens: What the set for one base may cost, in prefix tokens.
-        admit: The policy: why a release may not be chosen, as in "the end of acme/x 1.0.0 is not admitted: ...".
+        admit: The policy: why a release may not be chosen, after "is not admitted: ".
 
     Raises:
         ResolutionError: `unknown-patch`, `no-release-for-base`, `unsatisfiable`, `token-budget`, `order-cycle` or
@@ -61,9 +64,6 @@ def resolve(
 
 
 def _chosen(pool: Pool, requirements: Sequence[RootRequirement]) -> Mapping[Candidates, int]:
-    from patchpm.resolve.absence import absent_root
-    from patchpm.resolve.solve import Solved, solve, solve_with_lock
-
     for root in requirements:
         absent = absent_root(pool, root)
         if absent is not None:
@@ -72,8 +72,6 @@ def _chosen(pool: Pool, requirements: Sequence[RootRequirement]) -> Mapping[Cand
     answer = kept or solve(pool, requirements)
     if isinstance(answer, Solved):
         return answer.chosen
-    from patchpm.resolve.explain import unsatisfiable
-
     raise unsatisfiable(pool, requirements, answer)
 
 

@@ -11,7 +11,6 @@ from patchpm.resolve.candidates import Candidates, Pool
 from patchpm.resolve.problem import RootRequirement
 from patchpm.resolve.proof import Statement
 from patchpm.resolve.solve import Solved, solve
-from patchpm.resolve.words import joined
 
 _MAX_ROUNDS = 2_000
 """A change is worth suggesting only where the search with it is short."""
@@ -33,7 +32,7 @@ def ways_out(pool: Pool, roots: Sequence[RootRequirement], core: Sequence[RootRe
     """Single changes to one requirement of `core` with which all of `roots` can be met, in words."""
     found = [way for root in core if (way := _other_range(pool, roots, root)) is not None]
     found += _other_releases(pool, roots)
-    if len(core) > 1:
+    if len(roots) > 1:
         dropped = [root for root in core if isinstance(_attempt(pool, _without(roots, root)), Solved)]
         found += [f"leave out {root.name} ({root.origin})" for root in dropped]
     return "; or ".join(found) if found else None
@@ -65,7 +64,7 @@ def _other_releases(pool: Pool, roots: Sequence[RootRequirement]) -> list[str]:
 def _hindrance(strict: Candidates, version: Version) -> str | None:
     for rejection in strict.rejected:
         if rejection.version == version:
-            return f"{strict.name} {version} would fit, but it {rejection.reason}"
+            return f"{strict.name} {version} would fit, but it is {rejection.reason}"
     if version.is_prerelease:
         return f"ask for the pre-release {strict.name}@{version}, which would fit"
     return None

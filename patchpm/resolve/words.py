@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby
 
+from patchpm.patch.name import PatchName
 from patchpm.patch.version import Version
 from patchpm.resolve.candidates import Candidates, Ranges
 from patchpm.resolve.version_set import VersionSet
@@ -25,10 +26,15 @@ def listed(versions: Sequence[Version]) -> str:
     return f"{len(versions)} versions from {versions[0]} to {versions[-1]}"
 
 
-def ranges_in_words(ranges: Ranges, word: str = "and") -> str:
-    """What stands after a name: the range, or nothing for any version."""
-    texts = [str(each) for each in ranges if str(each) != "*"]
-    return " " + joined(texts, word) if texts else ""
+def wanted(name: PatchName, ranges: Ranges, word: str = "and") -> str:
+    """A patch with the ranges asked for, as on a command line: `acme/toxicity@^1.2`."""
+    texts = [f"@{each}" for each in ranges if str(each) != "*"]
+    return f"{name}{joined(texts, word)}" if texts else str(name)
+
+
+def are(versions: Sequence[Version]) -> str:
+    """`is` for one version, `are` for more."""
+    return "is" if len(versions) == 1 else "are"
 
 
 def named(candidates: Candidates, versions: VersionSet, every: str = "every") -> str:

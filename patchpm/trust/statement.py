@@ -1,6 +1,6 @@
 """in-toto statements about a release: which files, and what is said of them.
 
-`attestations.jsonl` carries the statements and so cannot be a subject of one: the subjects are exactly the other two files.
+The subjects are exactly the manifest and the prefix. `attestations.jsonl` carries the statements: none can be about it.
 
 Source: https://github.com/in-toto/attestation, spec/v1/statement.md.
 """

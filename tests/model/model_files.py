@@ -16,7 +16,7 @@ WIDTH = 8
 
 
 def tensors(dtype: torch.dtype = torch.float32, seed: int = 0) -> Tensors:
-    """Four random tensors of a model `WIDTH` wide. The numbers are exact in bfloat16, so every wider copy has the same."""
+    """Four random tensors of a model `WIDTH` wide, of numbers that are exact in bfloat16 and so in any wider copy."""
     source = torch.Generator().manual_seed(seed)
     shapes = {"model.embed_tokens.weight": (16, WIDTH), "model.norm.weight": (WIDTH,), "b": (3, 2, 4), "a": ()}
     return {name: torch.randn(shape, generator=source).bfloat16().to(dtype) for name, shape in shapes.items()}
@@ -48,7 +48,7 @@ def entry(dtype: str, shape: list[Any], begin: int, end: int) -> dict[str, Any]:
 
 
 def raw_folder(path: Path, header: dict[str, Any] | bytes, data: bytes = b"", *, claimed: int | None = None) -> Path:
-    """Write a folder whose safetensors file has exactly this header and data; `claimed` is the header's length it tells."""
+    """Write a folder whose safetensors file has this header and data; `claimed` is the header's length as told."""
     path.mkdir(parents=True)
     (path / "config.json").write_text(json.dumps({"hidden_size": WIDTH}))
     text = header if isinstance(header, bytes) else json.dumps(header).encode()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from patchpm.errors import CannotError
+from patchpm.errors import CannotError, IntegrityError
 from patchpm.model.applied import Applied
 from patchpm.model.apply import attach
 from tests.model import tiny
@@ -165,6 +165,29 @@ def test_a_template_in_which_the_place_cannot_be_proven_is_refused(template: str
     error = refused(template)
     assert error.code == "anchor-not-found"
     assert why in error.why
+
+
+def test_a_template_that_renders_a_written_out_default_in_another_way_is_refused() -> None:
+    source = SHAPES["default-system-turn"].source + "{% if messages | length > 3 %}{{ messages | length }}{% endif %}"
+    assert "default" in refused(source).why
+
+
+def test_a_system_text_that_has_no_fixed_place_is_refused() -> None:
+    source = (
+        "{% for m in messages if m['role'] == 'user' %}{{ m['content'] + '<|im_end|>' }}{% endfor %}"
+        "{% for m in messages if m['role'] != 'user' %}{{ m['content'] + '<|im_end|>' }}{% endfor %}"
+    )
+    assert "no place of its own" in refused(source).why
+
+
+def test_content_in_parts_that_the_template_prints_as_a_list_is_refused_by_the_guard() -> None:
+    source = tiny.CHATML.replace(" + message['content'] + ", " ~ message['content'] ~ ")
+    tokenizer, model = tiny.tokenizer(source), tiny.llama()
+    attach(model, tokenizer, [tiny.patch(tiny.base_of(model, tokenizer))])
+    parts = [{"role": "system", "content": [{"type": "text", "text": "Be brief."}]}, USER]
+    ids = tokenizer.apply_chat_template(parts, return_tensors="pt", return_dict=True)
+    with pytest.raises(IntegrityError, match="prefix-misplaced"):
+        model(**ids)
 
 
 def test_a_tokenizer_without_a_template_is_refused_at_system_start() -> None:

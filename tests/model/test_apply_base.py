@@ -115,6 +115,18 @@ def test_a_model_without_a_head_is_refused() -> None:
         attach(case.model.model, case.tokenizer, [tiny.patch(case.base)])
 
 
+def clamp(_module: Any, _inputs: Any, output: Any) -> None:
+    output.logits.clamp_(-30, 30)
+
+
+def test_a_model_whose_prefix_tokens_could_be_sampled_is_refused() -> None:
+    case = Fresh()
+    case.model.register_forward_hook(clamp)
+    error = case.refuses(tiny.patch(case.base))
+    assert error.code == "patch-ineffective"
+    assert "sample" in error.why
+
+
 def test_a_patch_that_does_not_reach_the_logits_is_refused_and_taken_off(monkeypatch: pytest.MonkeyPatch) -> None:
     case = Fresh()
     forward = type(case.model.model).forward

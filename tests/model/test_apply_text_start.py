@@ -78,12 +78,15 @@ def test_a_separator_stands_behind_each_patch() -> None:
     case.model(**case.tokenizer("Paris", return_tensors="pt"))
 
 
-def test_offsets_still_point_into_the_text() -> None:
-    case = Patched(bos=True)
-    text = "What is the capital?"
-    encoded = case.tokenizer(text, return_offsets_mapping=True)
-    own = tiny.tokenizer(bos=True)(text, return_offsets_mapping=True)
-    assert encoded["offset_mapping"][9:] == own["offset_mapping"][1:]
+@pytest.mark.parametrize("trim", [True, False])
+def test_offsets_still_point_into_the_text(trim: bool) -> None:
+    from tokenizers import processors
+
+    model, tokenizer = tiny.llama(), tiny.tokenizer()
+    tokenizer.backend_tokenizer.post_processor = processors.ByteLevel(trim_offsets=trim)
+    own = tokenizer("What is  the capital?", return_offsets_mapping=True)["offset_mapping"]
+    attach(model, tokenizer, [tiny.patch(tiny.base_of(model, tokenizer))], anchor="text-start")
+    assert tokenizer("What is  the capital?", return_offsets_mapping=True)["offset_mapping"][5:] == own
 
 
 @pytest.mark.parametrize(

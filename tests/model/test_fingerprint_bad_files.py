@@ -25,7 +25,11 @@ def _twice() -> bytes:
 
 BAD_HEADERS: dict[str, tuple[str, dict[str, Any] | bytes, bytes]] = {
     "duplicate tensor": ("stands twice", _twice(), bytes(8)),
-    "duplicate field": ("stands twice", b'{"a":{"dtype":"F32","dtype":"I32","shape":[2],"data_offsets":[0,8]}}', bytes(8)),
+    "duplicate field": (
+        "stands twice",
+        b'{"a":{"dtype":"F32","dtype":"I32","shape":[2],"data_offsets":[0,8]}}',
+        bytes(8),
+    ),
     "overlap": ("overlaps", _PAIR | {"b": entry("F32", [2], 4, 12)}, bytes(16)),
     "same place": ("overlaps", _PAIR | {"b": entry("F32", [2], 0, 8)}, bytes(8)),
     "hole": ("gap", _PAIR | {"b": entry("F32", [2], 12, 20)}, bytes(20)),
@@ -208,7 +212,12 @@ BAD_MODELS: dict[str, tuple[str, type[PatchpmError], str, Callable[[Path], Path]
     "config a list": ("malformed-config", IntegrityError, "config.json", _config("[]")),
     "config without a width": ("malformed-config", IntegrityError, "config.json", _config("{}")),
     "config of width true": ("malformed-config", IntegrityError, "config.json", _config('{"hidden_size": true}')),
-    "config says it twice": ("malformed-config", IntegrityError, "hidden_size", _config('{"hidden_size":1,"hidden_size":2}')),
+    "config says it twice": (
+        "malformed-config",
+        IntegrityError,
+        "hidden_size",
+        _config('{"hidden_size":1,"hidden_size":2}'),
+    ),
     "config deep": ("malformed-config", IntegrityError, "config.json", _config("[" * 100_000)),
     "config missing": ("no-config", CannotError, "config.json", _config(None)),
     "pickle only": ("pickled-weights", CannotError, "pickle", _pickle_only),
@@ -231,11 +240,10 @@ def test_what_is_no_model_is_refused(tmp_path: Path, name: str) -> None:
     assert caught.value.exit_code == (ExitCode.INTEGRITY if kind is IntegrityError else ExitCode.CANNOT)
 
 
-def test_a_file_that_may_not_be_read_is_an_error_with_its_name(tmp_path: Path) -> None:
+def test_a_folder_that_is_named_like_the_weights_is_none(tmp_path: Path) -> None:
     folder = model_files.folder(tmp_path / "m", model_files.tensors())
-    loop = folder / "model.safetensors"
-    loop.unlink()
-    loop.mkdir()
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors").mkdir()
     with pytest.raises(CannotError) as caught:
         fingerprint(folder)
     assert caught.value.code == "no-weights"

@@ -47,7 +47,9 @@ def test_merges_in_the_older_spelling_and_repeated_tokens_change_nothing(tmp_pat
         "model": {"vocab": {"ab": 2, "b": 1, "a": 0, "<é>": 3}, "merges": ["a b"]},
         "padding": None,
     }
-    assert tokenizer_digest_of_file(_file(tmp_path, older, "older.json")) == tokenizer_digest_of_file(_file(tmp_path, _SMALL))
+    assert tokenizer_digest_of_file(_file(tmp_path, older, "older.json")) == tokenizer_digest_of_file(
+        _file(tmp_path, _SMALL)
+    )
 
 
 @pytest.mark.parametrize(
@@ -70,7 +72,7 @@ def test_file_gguf_and_memory_agree(tmp_path: Path) -> None:
     tokenizer.save_pretrained(tmp_path)
     stored = json.loads((tmp_path / "tokenizer.json").read_text())
     size = len(tokenizer)
-    tokens = cast(list[str], tokenizer.convert_ids_to_tokens(list(range(size))))
+    tokens = cast("list[str]", tokenizer.convert_ids_to_tokens(list(range(size))))
     merges = [" ".join(pair) for pair in stored["model"]["merges"]]
     plain = model_files.gguf_file(tmp_path / "m.gguf", tokens=tokens, merges=merges, template=tiny.CHATML)
     found = fingerprint(plain).fingerprint
@@ -84,7 +86,9 @@ def test_placeholders_that_a_converter_adds_do_not_count(tmp_path: Path) -> None
     tokens = ["a", "b", "ab", "[PAD3]", "[PAD4]"]
     padded = fingerprint(model_files.gguf_file(tmp_path / "pad.gguf", tokens=tokens, types=[1, 1, 1, 5, 5])).fingerprint
     real = fingerprint(model_files.gguf_file(tmp_path / "real.gguf", tokens=tokens, types=[1, 1, 1, 1, 5])).fingerprint
-    named = fingerprint(model_files.gguf_file(tmp_path / "name.gguf", tokens=["a", "b", "x"], types=[1, 1, 5])).fingerprint
+    named = fingerprint(
+        model_files.gguf_file(tmp_path / "name.gguf", tokens=["a", "b", "x"], types=[1, 1, 5])
+    ).fingerprint
     assert padded.tokenizer == plain.tokenizer
     assert len({plain.tokenizer, real.tokenizer, named.tokenizer}) == 3
 
@@ -103,7 +107,7 @@ def test_a_unigram_vocabulary_is_read(tmp_path: Path) -> None:
     backend = Tokenizer(models.Unigram([("<unk>", 0.0), ("▁a", -1.5)], unk_id=0))
     backend.add_special_tokens([AddedToken("<s>", special=True)])
     backend.save(str(tmp_path / "tokenizer.json"))
-    loaded = PreTrainedTokenizerFast(tokenizer_object=backend)
+    loaded = cast("Any", PreTrainedTokenizerFast)(tokenizer_object=backend)
     assert tokenizer_digest_of(loaded) == tokenizer_digest_of_file(tmp_path / "tokenizer.json")
 
 

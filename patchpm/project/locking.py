@@ -1,0 +1,104 @@
+"""From requirements to a lock: resolve for the bases of the project, and write down exactly what was chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Protocol
+
+from patchpm.patch.name import PatchName
+from patchpm.patch.patch_set import set_digest
+from patchpm.patch.version import Version
+from patchpm.project.lock import Composition, Lock, LockedBase, LockedRegistry, LockedRelease
+from patchpm.project.project_file import ProjectFile
+from patchpm.registry.index import Index, ReleaseEntry
+from patchpm.resolve.problem import RootRequirement, Target
+from patchpm.resolve.resolver import resolve
+from patchpm.trust.policy import KeySet, Policy
+
+
+class Registries(Index, Protocol):
+    """The registries of the policy, refreshed and verified."""
+
+    def vendor_keys(self, vendor: str) -> KeySet:
+        """The keys that the vendor's registry delegates to."""
+
+    def seen(self) -> Sequence[LockedRegistry]:
+        """The versions of each registry's metadata, sorted by alias."""
+
+
+def make_lock(
+    project: ProjectFile,
+    targets: Sequence[Target],
+    registries: Registries,
+    policy: Policy,
+    now: datetime,
+    *,
+    keep: Mapping[PatchName, Version],
+) -> Lock:
+    """Resolve the requirements of a project.
+
+    Args:
+        project: What is wanted.
+        targets: The bases, measured.
+        registries: Where to look.
+        policy: What may be chosen.
+        now: The time, for minimum ages.
+        keep: Versions to stay with while they fit: those of the lock that was there.
+
+    Raises:
+        ResolutionError: With a proof in words; see `patchpm.resolve.resolver`.
+        TrustError: `vendor-key-changed`.
+    """
+    roots = [RootRequirement(name, wanted, project.origin(name)) for name, wanted in project.patches.items()]
+    budget = project.max_tokens if policy.max_tokens is None else min(project.max_tokens, policy.max_tokens)
+
+    def refusal(entry: ReleaseEntry) -> str | None:
+        if project.anchor not in entry.anchors:
+            return f"it was made for the anchor {' or '.join(entry.anchors)}, and the project uses {project.anchor}"
+        return policy.refusal(entry.name, datetime.fromisoformat(entry.published), now)
+
+    resolution = resolve(roots, registries, targets, locked=keep, max_tokens=budget, admit=refusal)
+    releases, compositions = [], []
+    for target in targets:
+        entries = resolution.sets[target.label].releases
+        releases += [_locked(entry, target, registries, policy) for entry in entries]
+        compositions.append(_composition(project.anchor, target, entries))
+    used = {release.registry for release in releases}
+    return Lock(
+        requirements=project.digest,
+        bases=tuple(LockedBase(target.label, target.fingerprint) for target in targets),
+        registries=tuple(item for item in registries.seen() if item.alias in used),
+        releases=tuple(sorted(releases, key=lambda item: (item.name, item.base))),
+        compositions=tuple(compositions),
+    )
+
+
+def _locked(entry: ReleaseEntry, target: Target, registries: Registries, policy: Policy) -> LockedRelease:
+    keys = policy.vendor_keys(entry.name.vendor, registries.vendor_keys(entry.name.vendor))
+    return LockedRelease(
+        name=entry.name,
+        version=entry.version,
+        base=target.label,
+        short=entry.base.short,
+        registry=entry.registry,
+        domain=entry.domain,
+        tokens=entry.tokens,
+        manifest=entry.manifest,
+        prefix=entry.prefix,
+        attestations=entry.attestations,
+        threshold=keys.threshold,
+        signers=tuple(str(key) for key in keys.sorted()),
+        requires=entry.compose.requires,
+    )
+
+
+def _composition(anchor: str, target: Target, entries: Sequence[ReleaseEntry]) -> Composition:
+    members = [(entry.name, entry.version, entry.prefix.digest) for entry in entries]
+    return Composition(
+        base=target.label,
+        anchor=anchor,
+        order=tuple(entry.name for entry in entries),
+        tokens=sum(entry.tokens for entry in entries),
+        digest=set_digest(anchor, members),
+    )
