@@ -84,7 +84,7 @@ _WEATHER = {
 _BRIEF: Message = {"role": "system", "content": "You answer in one short sentence."}
 _EXPERT: Message = {"role": "system", "content": "Be exact, and say so where you do not know."}
 _CAPITAL: Message = {"role": "user", "content": "What is the capital of France?"}
-_PLANTS: Message = {"role": "user", "content": "Why do plants need light?"}
+_PLANTS: Message = {"role": "user", "content": "Do plants need light?"}
 _PARIS: Message = {"role": "assistant", "content": "The capital of France is Paris."}
 _PARTS: tuple[Message, ...] = (
     {"role": "system", "content": [{"type": "text", "text": "You answer in one short sentence."}]},

@@ -10,6 +10,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -91,7 +92,8 @@ def _check(watch: Watch, inputs: dict[str, Any]) -> None:
             why="nothing shows that the patches' prefix is among them",
             next="pass input_ids, or work inside applied.disabled()",
         )
-    if _continues(inputs):
+    starts = list(_starts(inputs, ids))
+    if not starts:
         return
     if not watch.placement.stands(watch.tokenizer):
         raise IntegrityError(
@@ -100,18 +102,28 @@ def _check(watch: Watch, inputs: dict[str, Any]) -> None:
             why="its chat template or post-processor was replaced after the patches were applied",
             next="call remove() and apply the patches again",
         )
-    for row, real in zip(ids.tolist(), _real(inputs.get("attention_mask"), ids).tolist(), strict=True):
-        watch.check([token for token, counts in zip(row, real, strict=True) if counts])
+    for start in starts:
+        watch.check(start)
 
 
 # Kept out of graphs of torch.compile: what is read are values, and a graph without the check would pass in silence.
 _check_outside_graphs = cast("Callable[[Watch, dict[str, Any]], None]", cast("Any", torch.compiler).disable(_check))
 
 
-def _continues(inputs: dict[str, Any]) -> bool:
-    """Whether the forward goes on with a sequence that the cache holds the start of."""
+def _starts(inputs: dict[str, Any], ids: torch.Tensor) -> Iterator[list[int]]:
+    """The sequences that start in this forward, each without padding; those that a cache holds the start of go on."""
+    bounds = inputs.get("cu_seq_lens_q")
+    if bounds is not None:  # packed, as in continuous batching: one row holds many sequences, or later parts of them
+        places = inputs.get("position_ids")
+        goes_on = (places[0] > 0).tolist() if places is not None and inputs.get("cache") is not None else None
+        for start, end in pairwise(bounds.tolist()):
+            if end > start and not (goes_on and goes_on[start]):
+                yield ids[0, start:end].tolist()
+        return
     cache = inputs.get("past_key_values")
-    return cache is not None and int(cache.get_seq_length()) > 0
+    if cache is None or int(cache.get_seq_length()) == 0:
+        for row, real in zip(ids, _real(inputs.get("attention_mask"), ids), strict=True):
+            yield row[real].tolist()
 
 
 def _real(mask: Any, ids: torch.Tensor) -> torch.Tensor:

@@ -92,7 +92,7 @@ def write_manifest(manifest: Manifest) -> bytes:
             },
             "compose": compose_to_json(manifest.compose),
             "training": _training_to_json(manifest.training),
-            "claims": [_claim_to_json(claim) for claim in manifest.claims],
+            "claims": [claim_to_json(claim) for claim in manifest.claims],
             "links": dict(manifest.links),
         }
     )
@@ -282,7 +282,8 @@ def _claim(record: Record) -> Claim:
     return claim
 
 
-def _claim_to_json(claim: Claim) -> JsonValue:
+def claim_to_json(claim: Claim) -> JsonValue:
+    """Write one claim."""
     return {
         "metric": claim.metric,
         "suite": claim.suite,

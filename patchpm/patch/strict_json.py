@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import Final, TypeAlias
 
 from patchpm.errors import IntegrityError
@@ -17,6 +18,9 @@ JsonValue: TypeAlias = "bool | int | float | str | list[JsonValue] | dict[str, J
 
 MAX_INTEGER: Final = 2**53 - 1
 """Largest integer that every language reads exactly."""
+
+
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
 class _RefusedError(ValueError):
@@ -105,7 +109,7 @@ def _check(value: JsonValue, source: str, max_depth: int) -> None:
                 deeper.extend(item.values())
             elif isinstance(item, list):
                 deeper.extend(item)
-            elif isinstance(item, str) and any("\ud800" <= letter <= "\udfff" for letter in item):
+            elif isinstance(item, str) and _SURROGATE.search(item):
                 raise _malformed(source, "a string holds an unpaired surrogate")
         level = deeper
         depth += 1

@@ -1,1 +1,1 @@
-"""Where releases live: hosts of static files, the verifying client, and the writer."""
+"""Where releases live: static files on a host, read by clients that trust nothing, written by compare-and-swap."""

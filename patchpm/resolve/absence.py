@@ -31,10 +31,10 @@ def absent_root(pool: Pool, root: RootRequirement) -> ResolutionError | None:
         )
     refused = _refused(found, ranges)
     reason = f"{asked}; {_reasons(found, ranges)}"
-    if refused and all(each.other_bases for each in refused):
-        labels = joined([target.label for target in pool.targets])
+    labels = sorted({each.missing for each in refused if each.missing is not None})
+    if refused and all(each.missing is not None for each in refused):
         bases = joined(sorted({base for each in refused for base in each.other_bases}), "or")
-        what = f"there is no release of {words} for {labels}, but there is one for {bases}"
+        what = f"there is no release of {words} for {joined(labels)}, but there is one for {bases}"
         otherwise = f"use {bases} as the base, or ask {root.name.vendor} for a release"
         return ResolutionError("no-release-for-base", what, why=reason, next=_nearest(found, ranges) or otherwise)
     return ResolutionError(

@@ -33,8 +33,10 @@ class Rejection:
     version: Version
     reason: str
     """Ends the sentence "acme/toxicity 1.3.0 is ..."."""
+    missing: str | None = None
+    """Label of the project's base that it has no release for."""
     other_bases: tuple[str, ...] = ()
-    """Names of the bases it has releases for, where it has none for one of the project's."""
+    """Names of the bases it has releases for, where one is missing."""
 
 
 class Candidates:
@@ -200,7 +202,7 @@ class Pool:
             release = _for_target(entries, target)
             if release is None:
                 bases = tuple(sorted({entry.base.name for entry in entries}))
-                return Rejection(version, f"not made for {target.label}", bases)
+                return Rejection(version, f"not made for {target.label}", target.label, bases)
             chosen.append(release)
         if not self.lenient:
             for release in chosen:

@@ -123,7 +123,7 @@ def _conclusion(proof: Statement) -> Iterator[str]:
     company = "".join(f" together with {named(*other, 'any')}" for other in others)
     if needed:
         yield f"so {named(patch, versions)}{company} needs {needed}"
-    elif patch.all.is_subset(versions):
+    elif len(patch.versions) > 1 and patch.all.is_subset(versions):
         yield f"so {named(patch, versions, 'no')} can be installed{company}"
     else:
         yield f"so {named(patch, versions)} cannot be installed{company}"

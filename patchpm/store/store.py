@@ -83,7 +83,7 @@ class Store:
         return Usage(len(sizes), sum(sizes))
 
     def clean(self) -> Usage:
-        """Delete every release, and temporary files of writers that died.
+        """Delete every release, and temporary files of writers that died. Returns what there was.
 
         A writer that is at work is not disturbed: its temporary file is younger than a day.
         """

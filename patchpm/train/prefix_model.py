@@ -18,6 +18,10 @@ from patchpm.model.causal_lm import embedding_of
 from patchpm.train.framing import Frame
 
 
+Opening = list[tuple[Tensor, Tensor]]
+"""Keys and values, `(1, heads, tokens, head_size)` each, a pair a layer."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """What the model thinks of some replies.
@@ -56,11 +60,11 @@ class PrefixModel:
         ids = self.frame.tokenizer(text, add_special_tokens=False)["input_ids"]
         return self._vectors(ids).clone()
 
-    def read(self, prefix: Tensor | None, tails: Sequence[Sequence[int]], replies: Sequence[Sequence[int]]) -> Reading:
+    def read(self, opening: Opening, tails: Sequence[Sequence[int]], replies: Sequence[Sequence[int]]) -> Reading:
         """Logits of given replies.
 
         Args:
-            prefix: `(tokens, hidden_size)` float32, or None for the base model alone.
+            opening: What `opening` returned for the prefix.
             tails: Token ids of each prompt behind the common part.
             replies: Token ids of each reply.
         """
@@ -72,11 +76,15 @@ class PrefixModel:
             ids[row, width - len(tail) : width + len(reply)] = torch.tensor([*tail, *reply])
             mask[row, width - len(tail) : width + len(reply)] = 1
         # The last token of a reply predicts nothing that is asked for.
-        logits = self._forward(self.opening(prefix), ids[:, :-1], mask[:, :-1], keep=length)
+        logits = self._forward(opening, ids[:, :-1], mask[:, :-1], keep=length)
         return Reading(logits, ids[:, width:], mask[:, width:].bool())
 
-    def opening(self, prefix: Tensor | None) -> list[tuple[Tensor, Tensor]]:
-        """Keys and values of everything that all prompts share, a pair a layer, batch 1."""
+    def opening(self, prefix: Tensor | None) -> Opening:
+        """Run everything that all prompts share.
+
+        Args:
+            prefix: `(tokens, hidden_size)` float32, or None for the base model alone.
+        """
         from transformers import DynamicCache
 
         head, common = self._vectors(self.frame.head), self._vectors(self.frame.common)
@@ -86,13 +94,13 @@ class PrefixModel:
         cast("Any", self.model)(inputs_embeds=vectors, past_key_values=cache, use_cache=True, logits_to_keep=1)
         return [(layer.keys, layer.values) for layer in cast("Any", cache).layers]
 
-    def start(self, opening: list[tuple[Tensor, Tensor]], batch: int) -> Any:
+    def start(self, opening: Opening, batch: int) -> Any:
         """A fresh `DynamicCache` with the opening in it, for `batch` rows."""
         from transformers import DynamicCache
 
         return DynamicCache([(keys.expand(batch, -1, -1, -1), values.expand(batch, -1, -1, -1)) for keys, values in opening])
 
-    def _forward(self, opening: list[tuple[Tensor, Tensor]], ids: Tensor, mask: Tensor, *, keep: int) -> Tensor:
+    def _forward(self, opening: Opening, ids: Tensor, mask: Tensor, *, keep: int) -> Tensor:
         shared = opening[0][0].shape[-2]
         whole = torch.cat([torch.ones(len(ids), shared, dtype=torch.long), mask], dim=1)
         positions = (shared + mask.cumsum(1) - 1).clamp(min=0)

@@ -1,7 +1,7 @@
 """Putting policies on top of each other: what comes with patchpm, then the user's, then the project's.
 
-A layer may add and tighten. It may not say something else about a party that a lower layer knows, and it may not take a
-vendor away from the registry that a lower layer gives it to: that is how a checkout could send a private name elsewhere.
+A layer may add and tighten. It may not say something else about a party that a lower layer knows, and it may not take
+a vendor away from the registry that a lower layer gives it to: that is how a checkout could redirect a private name.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """One piece of TUF metadata: strict reading, writing, keys, signatures and expiry.
 
-The library `tuf` gives the payload classes and the canonical form that signatures cover. That form lets bytes be changed
-without breaking a signature (a duplicate key, white space, an upper-case signature, an extra signature), so everything
-here is stricter than the specification: strict JSON first, one written form, and every signature must be a good one.
+The library `tuf` gives the payload classes and the canonical form that signatures cover. That form leaves room to
+change bytes without breaking a signature (a duplicate key, white space, an upper-case signature, a surplus one), so
+this is stricter than the specification: strict JSON first, one written form, and every signature must be a good one.
 
 Source: https://theupdateframework.github.io/specification/v1.0.33/, section 4.
 """
@@ -16,7 +16,7 @@ from datetime import datetime
 from typing import Final, Generic, TypeVar
 
 from securesystemslib.signer import Key, Signature, SSlibKey
-from tuf.api.metadata import MetaFile, Metadata, Role, Root, Snapshot, Targets, Timestamp
+from tuf.api.metadata import Metadata, MetaFile, Role, Root, Snapshot, Targets, Timestamp
 from tuf.api.serialization import DeserializationError, SerializationError
 from tuf.api.serialization.json import CanonicalJSONSerializer
 
@@ -216,6 +216,16 @@ def promised_file(meta: Mapping[str, MetaFile], file: str, name: str) -> tuple[i
 def malformed(name: str, why: str) -> IntegrityError:
     """The error for metadata that is not of the form it must have."""
     return IntegrityError("malformed-metadata", f"{name} is not acceptable registry metadata", why=why)
+
+
+def rollback(name: str, why: str) -> TrustError:
+    """The error for metadata that is older than what was seen."""
+    return TrustError(
+        "rollback",
+        f"{name} of the registry is older than what was seen before",
+        why=why,
+        next="this is what an attacker on the way, or a mirror restored from a backup, looks like; ask its operator",
+    )
 
 
 def _public(key: Key, name: str) -> PublicKey:

@@ -160,6 +160,34 @@ def test_assisted_decoding_with_a_copy_of_the_patched_model_gives_the_greedy_rep
     assert_as_expected(case, *generate(case, 1, assistant_model=copy.deepcopy(case.model)))
 
 
+def in_one_continuous_batch(case: Case, prompts: list[list[int]]) -> list[Any]:
+    from transformers import ContinuousBatchingConfig, GenerationConfig
+
+    found = case.model.generate_batch(
+        inputs=prompts,
+        generation_config=GenerationConfig(max_new_tokens=STEPS, do_sample=False, eos_token_id=-1, pad_token_id=0),
+        continuous_batching_config=ContinuousBatchingConfig(num_blocks=64, max_batch_tokens=256),
+        progress_bar=False,
+    )
+    return [found[name] for name in sorted(found)]
+
+
+def test_continuous_batching_gives_the_greedy_replies() -> None:
+    case = patched()
+    prompts = [
+        case.tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_dict=True)["input_ids"]
+        for chat in case.chats()
+    ]
+    replies = in_one_continuous_batch(case, prompts)
+    assert_as_expected(case, [reply.generated_tokens for reply in replies], None)
+
+
+def test_continuous_batching_fails_a_request_without_the_prefix() -> None:
+    (reply,) = in_one_continuous_batch(patched(), [tiny.tokenizer()("Paris is")["input_ids"]])
+    assert reply.generated_tokens == []
+    assert "prefix-missing" in reply.error
+
+
 def test_streaming_gives_the_greedy_reply_without_prefix_tokens(capsys: pytest.CaptureFixture[str]) -> None:
     case = patched()
     streamer = TextStreamer(case.tokenizer, skip_special_tokens=True)

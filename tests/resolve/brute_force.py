@@ -41,17 +41,21 @@ class BruteForce:
     def answers(self, roots: Sequence[RootRequirement] | None = None) -> Iterator[Answer]:
         """Every valid choice in which nothing is superfluous."""
         wanted = self.roots if roots is None else roots
-        names = sorted(self.releases)
-        for picked in product(*[[None, *self.releases[name]] for name in names]):
+        names = sorted({*self.releases, *(root.name for root in wanted)})
+        for picked in product(*[self._options(name, wanted) for name in names]):
             answer = {name: version for name, version in zip(names, picked, strict=True) if version is not None}
             if self.is_valid(answer, wanted) and set(answer) == self.needed(answer, wanted):
                 yield answer
 
+    def _options(self, name: PatchName, roots: Sequence[RootRequirement]) -> list[Version | None]:
+        """What may be picked of a patch: a version that its roots accept, or nothing where it has no root."""
+        ranges = [root.range for root in roots if root.name == name]
+        fitting = [each for each in self.releases.get(name, {}) if all(wanted.contains(each) for wanted in ranges)]
+        return fitting if ranges else [None, *fitting]
+
     def is_valid(self, answer: Answer, roots: Sequence[RootRequirement]) -> bool:
         """Whether every requirement is met and nothing conflicts."""
-        for root in roots:
-            if root.name not in answer or not root.range.contains(answer[root.name]):
-                return False
+        assert all(root.range.contains(answer[root.name]) for root in roots)
         for name, version in answer.items():
             for release in self.releases[name][version]:
                 for other, wanted in release.compose.requires:

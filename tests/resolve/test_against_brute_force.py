@@ -14,31 +14,21 @@ from patchpm.resolve.resolver import Resolution, resolve
 from patchpm.resolve.solve import solve
 from patchpm.resolve.ways_out import smallest_core
 from tests.resolve.brute_force import BruteForce
-from tests.resolve.problems import Problem, problems
+from tests.resolve.problems import Problem, dense_problem, problems
 
-_MANY = settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+_MANY = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @_MANY
 @given(problems())
 def test_an_answer_is_found_exactly_when_there_is_one_and_it_is_valid_and_minimal(problem: Problem) -> None:
-    oracle = BruteForce(problem.shelf, problem.roots, problem.targets)
-    answers = list(oracle.answers())
-    outcome = _outcome(problem)
-    if isinstance(outcome, ResolutionError):
-        note(str(outcome))
-        assert answers == []
-    else:
-        assert outcome.versions in answers
+    _check_answer(problem)
 
 
 @_MANY
 @given(problems())
 def test_the_first_requirement_gets_the_highest_version_of_any_answer_and_so_on(problem: Problem) -> None:
-    oracle = BruteForce(problem.shelf, problem.roots, problem.targets)
-    outcome = _outcome(problem)
-    if isinstance(outcome, Resolution):
-        assert oracle.greedy(outcome.versions) == max(map(oracle.greedy, oracle.answers()))
+    _check_greed(problem)
 
 
 @_MANY
@@ -87,6 +77,42 @@ def test_the_order_of_index_and_requirements_changes_nothing(problem: Problem) -
 @_MANY
 @given(problems())
 def test_a_blamed_set_of_requirements_fails_on_its_own_and_none_of_it_can_be_left_out(problem: Problem) -> None:
+    _check_core(problem)
+
+
+@_MANY
+@given(problems())
+def test_every_way_out_that_is_offered_works(problem: Problem) -> None:
+    _check_ways_out(problem)
+
+
+def test_all_of_this_holds_for_problems_in_which_most_patches_have_wishes() -> None:
+    for seed in range(1500):
+        problem = dense_problem(seed)
+        _check_answer(problem)
+        _check_greed(problem)
+        _check_core(problem)
+        _check_ways_out(problem)
+
+
+def _check_answer(problem: Problem) -> None:
+    answers = list(BruteForce(problem.shelf, problem.roots, problem.targets).answers())
+    outcome = _outcome(problem)
+    if isinstance(outcome, ResolutionError):
+        note(str(outcome))
+        assert answers == []
+    else:
+        assert outcome.versions in answers
+
+
+def _check_greed(problem: Problem) -> None:
+    oracle = BruteForce(problem.shelf, problem.roots, problem.targets)
+    outcome = _outcome(problem)
+    if isinstance(outcome, Resolution):
+        assert oracle.greedy(outcome.versions) == max(map(oracle.greedy, oracle.answers()))
+
+
+def _check_core(problem: Problem) -> None:
     pool = Pool(problem.shelf, problem.targets, {}, lambda _: None)
     proof = solve(pool, problem.roots)
     if not isinstance(proof, Statement):
@@ -99,9 +125,7 @@ def test_a_blamed_set_of_requirements_fails_on_its_own_and_none_of_it_can_be_lef
         assert not rest or list(oracle.answers(rest)) != []
 
 
-@_MANY
-@given(problems())
-def test_every_way_out_that_is_offered_works(problem: Problem) -> None:
+def _check_ways_out(problem: Problem) -> None:
     pool = Pool(problem.shelf, problem.targets, {}, lambda _: None)
     proof = solve(pool, problem.roots)
     if not isinstance(proof, Statement):

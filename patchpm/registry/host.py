@@ -1,0 +1,73 @@
+"""The small interface between registries and the places that keep their files.
+
+A host is dumb: it keeps bytes under paths and has one revision. It is never trusted; clients check all that it hands out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+from patchpm.errors import CannotError, IntegrityError
+
+_SEGMENT: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,127}", re.ASCII)
+_MAX_SEGMENTS: Final = 8
+
+Change = tuple[str, bytes]
+"""A path and the bytes that shall be there."""
+
+
+class Host(Protocol):
+    """A place that keeps the files of one registry."""
+
+    @property
+    def where(self) -> str:
+        """Its address, for messages."""
+
+    def read(self, path: str, max_bytes: int) -> bytes | None:
+        """The file at `path`, or None if there is none.
+
+        Raises:
+            IntegrityError: `too-large` for more than `max_bytes`, found out without reading much more.
+            NetworkError: `unreachable`.
+        """
+
+    def head(self) -> str:
+        """A token for the present state, for `commit`; another one after every commit."""
+
+    def commit(self, changes: Sequence[Change], expect: str) -> None:
+        """Write files, in this order, if the state is still `expect`: all of them, even if this process is killed.
+
+        Readers see each file whole; they may see the first files before the last ones.
+
+        Raises:
+            CannotError: `publish-conflict` where someone else committed first, or where the place cannot be written.
+        """
+
+
+def check_path(path: str) -> tuple[str, ...]:
+    """The segments of a path that cannot leave the registry or hide in it.
+
+    Raises:
+        IntegrityError: `unsafe-path`.
+    """
+    segments = tuple(path.split("/"))
+    if len(segments) > _MAX_SEGMENTS or not all(_SEGMENT.fullmatch(segment) for segment in segments):
+        raise IntegrityError("unsafe-path", f"{path[:200]!r} is no path of a registry")
+    return segments
+
+
+def conflict(where: str) -> CannotError:
+    """The error for a commit that lost against another one."""
+    return CannotError(
+        "publish-conflict",
+        "someone else changed the registry at the same moment",
+        why=f"{where} is no longer in the state that this change was made for",
+        next="run it again",
+    )
+
+
+def too_large(path: str, max_bytes: int) -> IntegrityError:
+    """The error for a file that does not end where it must."""
+    return IntegrityError("too-large", f"{path} is too large", why=f"more than {max_bytes:,} bytes")

@@ -1,0 +1,273 @@
+"""What a client believes about a registry: the TUF client workflow as a state machine that is fed with bytes.
+
+The rules, with the specification's step numbers beside the code that keeps them:
+
+- Trust starts at one root file, pinned by the digest of its bytes. Each later root is signed by the one before it and
+  by itself, and has the next version.
+- Root names the keys of timestamp, snapshot and targets. Timestamp promises the snapshot's bytes, snapshot those of
+  targets and of every vendor's role, targets delegates `vendor/*/*/*` to that vendor's keys, and to nobody else.
+- No version ever goes back, in this run or against what was recalled from an earlier one.
+- Nothing expired is used. The clock is the one given at the start, so a run sees one time.
+
+Stages are fed in order: roots, then timestamp, snapshot, targets, then any vendors. There is no I/O here:
+`patchpm.registry.client` fetches and keeps the bytes.
+
+Source: https://theupdateframework.github.io/specification/v1.0.33/, section 5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeVar
+
+from tuf.api.metadata import DelegatedRole, Root, Snapshot, TargetFile, Targets, Timestamp
+
+from patchpm.errors import CannotError, TrustError
+from patchpm.patch.digest import Digest
+from patchpm.patch.manifest import FileRef
+from patchpm.trust.policy import KeySet
+from patchpm.trust.tuf_floor import Floor, Versions
+from patchpm.trust.tuf_metadata import (
+    ROOT,
+    SNAPSHOT,
+    TARGETS,
+    TIMESTAMP,
+    TOP_LEVEL,
+    Document,
+    check_bytes,
+    check_fresh,
+    check_signatures,
+    malformed,
+    promised_file,
+    read_document,
+    role_keys,
+    rollback,
+)
+
+_T = TypeVar("_T", Timestamp, Snapshot, Targets)
+_D = TypeVar("_D")
+
+
+@dataclass(frozen=True, slots=True)
+class VendorRole:
+    """A vendor's signed list of releases."""
+
+    vendor: str
+    document: Document[Targets]
+    targets: Mapping[str, TargetFile]
+    """By path; every path lies within the vendor's own namespace."""
+
+
+class TrustedState:
+    """The trusted metadata of one registry.
+
+    Args:
+        root: Bytes of a root file.
+        pin: Digest that they must have.
+        now: The time of this run, with time zone (5.1).
+
+    Raises:
+        TrustError: `root-mismatch`, or as for any metadata.
+        IntegrityError: `malformed-json` or `malformed-metadata`.
+    """
+
+    def __init__(self, root: bytes, pin: Digest, now: datetime) -> None:
+        if Digest.of(root) != pin:
+            raise TrustError("root-mismatch", "this is not the root file that is pinned", why=f"pinned is {pin}")
+        self.now = now
+        first = read_document(root, Root, "root.json")
+        self._keys = _root_keys(first)
+        check_signatures(first, [self._keys[ROOT]])
+        self.roots = [first]
+        """Every root since the pinned one, oldest first."""
+        self.floor = Floor()
+        """What later metadata may not fall below."""
+        self.timestamp: Document[Timestamp] | None = None
+        self.snapshot: Document[Snapshot] | None = None
+        self.targets: Document[Targets] | None = None
+
+    @property
+    def root(self) -> Document[Root]:
+        """The newest root."""
+        return self.roots[-1]
+
+    @property
+    def versions(self) -> Versions:
+        """How new this state is, once it has been fed up to targets."""
+        return Versions(
+            self.root.version, _fed(self.timestamp).version, _fed(self.snapshot).version, _fed(self.targets).version
+        )
+
+    def update_root(self, data: bytes) -> None:
+        """Take the next root (5.3.3 to 5.3.9)."""
+        new = read_document(data, Root, f"{self.root.version + 1}.root.json")
+        if new.version != self.root.version + 1:  # 5.3.5
+            raise rollback(new.name, f"it holds version {new.version}, and the next one is {self.root.version + 1}")
+        keys = _root_keys(new)
+        check_signatures(new, [self._keys[ROOT], keys[ROOT]])  # 5.3.4
+        # 5.3.11: who got hold of a key may have driven versions up (fast-forward), so new keys start afresh.
+        self.floor = self.floor.after_rotation({role for role in TOP_LEVEL if keys[role] != self._keys[role]})
+        self._keys = keys
+        self.roots.append(new)  # 5.3.7
+
+    def recall(self, timestamp: bytes | None, snapshot: bytes | None, targets: bytes | None) -> None:
+        """Take what an earlier run believed under this root as the floor. It may have expired since.
+
+        Raises:
+            TrustError: where it is not signed as this root wants.
+            IntegrityError: where it is malformed.
+        """
+        self.floor = Floor(
+            None if timestamp is None else self._read(timestamp, Timestamp, TIMESTAMP),
+            None if snapshot is None else self._read(snapshot, Snapshot, SNAPSHOT),
+            None if targets is None else self._read(targets, Targets, TARGETS),
+        )
+
+    def update_timestamp(self, data: bytes) -> None:
+        """Take a timestamp (5.4); of two with the same version, the one that was seen first stays."""
+        check_fresh(self.root, self.now)  # 5.3.10
+        new = self._read(data, Timestamp, TIMESTAMP)  # 5.4.2
+        current = self.floor.timestamp_after(new)  # 5.4.3
+        check_fresh(current, self.now)  # 5.4.4
+        self.timestamp = current
+        self.floor = Floor(current, self.floor.snapshot, self.floor.targets)
+
+    def snapshot_promise(self) -> tuple[int, FileRef]:
+        """Version, size and digest of the snapshot that the timestamp names."""
+        timestamp = _fed(self.timestamp)
+        return promised_file({"snapshot.json": timestamp.signed.snapshot_meta}, "snapshot.json", timestamp.name)
+
+    def update_snapshot(self, data: bytes) -> None:
+        """Take the snapshot (5.5)."""
+        version, promised = self.snapshot_promise()
+        check_bytes(data, promised, f"{version}.snapshot.json")  # 5.5.2
+        new = self._read(data, Snapshot, SNAPSHOT, hashed=True)  # 5.5.3
+        _check_version(new, version)  # 5.5.4
+        self.floor.check_snapshot(new)  # 5.5.5
+        check_fresh(new, self.now)  # 5.5.6
+        self.snapshot = new
+
+    def targets_promise(self) -> tuple[int, FileRef]:
+        """Version, size and digest of the targets metadata that the snapshot names."""
+        return self._promise("targets.json")
+
+    def update_targets(self, data: bytes) -> None:
+        """Take the top-level targets metadata (5.6), which holds the delegations and nothing else."""
+        version, promised = self.targets_promise()
+        check_bytes(data, promised, f"{version}.targets.json")  # 5.6.2
+        new = self._read(data, Targets, TARGETS, hashed=True)  # 5.6.3
+        _check_version(new, version)  # 5.6.4
+        check_fresh(new, self.now)  # 5.6.5
+        if new.signed.targets:
+            raise malformed(new.name, "it lists releases itself instead of delegating to vendors")
+        self.targets = new
+
+    def check_not_below(self, seen: Versions) -> None:
+        """Make sure that this state is no older than one seen elsewhere, such as by whoever made a lock.
+
+        Raises:
+            TrustError: `rollback`.
+        """
+        found = self.versions
+        if found.root < seen.root:
+            raise rollback("root.json", f"version {seen.root} was seen before, and this is version {found.root}")
+        old = next((root for root in self.roots if root.version == seen.root), None)
+        rotated = old is None or any(_root_keys(old)[role] != self._keys[role] for role in (TIMESTAMP, SNAPSHOT))
+        if rotated:  # 5.3.11: versions may have started afresh under new keys
+            return
+        for role in (TIMESTAMP, SNAPSHOT, TARGETS):
+            if getattr(found, role) < getattr(seen, role):
+                raise rollback(
+                    f"{role}.json", f"version {getattr(seen, role)} was seen before, and this is {getattr(found, role)}"
+                )
+
+    def vendors(self) -> tuple[str, ...]:
+        """Everyone who has a namespace, sorted."""
+        return tuple(sorted(self._delegations()))
+
+    def vendor_keys(self, vendor: str) -> KeySet:
+        """The keys that speak for a vendor (5.6.7.1).
+
+        Raises:
+            CannotError: `unknown-vendor`.
+            TrustError: `key-alias`, `malformed-key`, `weak-key` or `bad-threshold`.
+            IntegrityError: `malformed-metadata` for a delegation of another shape than the one patchpm makes.
+        """
+        targets = _fed(self.targets)
+        role = self._delegations().get(vendor)
+        if role is None:
+            raise CannotError("unknown-vendor", f"the registry has no vendor {vendor}")
+        if role.paths != [f"{vendor}/*/*/*"] or role.terminating is not True or role.unrecognized_fields:
+            raise malformed(targets.name, f"the delegation to {vendor} is not terminating for {vendor}/*/*/*")
+        assert targets.signed.delegations is not None  # _delegations found the role there
+        return role_keys(role, targets.signed.delegations.keys, targets.name)
+
+    def vendor_promise(self, vendor: str) -> tuple[int, FileRef]:
+        """Version, size and digest of a vendor's role."""
+        return self._promise(f"{vendor}.json")
+
+    def vendor_role(self, vendor: str, data: bytes) -> VendorRole:
+        """Read a vendor's role (5.6 again, for a delegated one).
+
+        Raises:
+            TrustError: `outside-namespace`, or as for any metadata.
+            IntegrityError: `malformed-metadata`, `malformed-json` or `wrong-digest`.
+        """
+        version, promised = self.vendor_promise(vendor)
+        name = f"{version}.{vendor}.json"
+        check_bytes(data, promised, name)
+        document = read_document(data, Targets, name, hashed=True)
+        check_signatures(document, [self.vendor_keys(vendor)])
+        _check_version(document, version)
+        check_fresh(document, self.now)
+        if document.signed.delegations is not None:
+            raise malformed(name, "a vendor may not delegate")
+        for path in document.signed.targets:
+            _check_namespace(vendor, path, name)
+        return VendorRole(vendor, document, document.signed.targets)
+
+    def root_keys(self, role: str) -> KeySet:
+        """The keys of a top-level role."""
+        return self._keys[role]
+
+    def _read(self, data: bytes, kind: type[_T], role: str, *, hashed: bool = False) -> Document[_T]:
+        document = read_document(data, kind, f"{role}.json", hashed=hashed)
+        check_signatures(document, [self._keys[role]])
+        return document
+
+    def _promise(self, file: str) -> tuple[int, FileRef]:
+        snapshot = _fed(self.snapshot)
+        return promised_file(snapshot.signed.meta, file, snapshot.name)
+
+    def _delegations(self) -> Mapping[str, DelegatedRole]:
+        delegations = _fed(self.targets).signed.delegations
+        return {} if delegations is None or delegations.roles is None else delegations.roles
+
+
+def _root_keys(root: Document[Root]) -> dict[str, KeySet]:
+    if not root.signed.consistent_snapshot:
+        raise malformed(root.name, "it does not ask for consistent snapshots")
+    return {role: role_keys(root.signed.roles[role], root.signed.keys, root.name) for role in TOP_LEVEL}
+
+
+def _check_version(document: Document[_T], promised: int) -> None:
+    if document.version != promised:
+        raise rollback(document.name, f"it is version {document.version}, and {promised} was promised")
+
+
+def _check_namespace(vendor: str, path: str, name: str) -> None:
+    if not path.startswith(f"{vendor}/") or path.count("/") != 3:
+        raise TrustError(
+            "outside-namespace",
+            f"{vendor} lists a release that is not theirs",
+            why=f"{name} holds {path[:200]!r}; {vendor} may list {vendor}/name/version/base only",
+            next="tell whoever runs the registry: someone misuses the key of this vendor",
+        )
+
+
+def _fed(document: _D | None) -> _D:
+    if document is None:
+        raise RuntimeError("metadata is fed in the order timestamp, snapshot, targets")
+    return document
