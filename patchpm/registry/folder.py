@@ -7,14 +7,13 @@ No symbolic link below the folder is followed.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
 import shutil
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
@@ -47,6 +46,11 @@ class FolderHost:
     def where(self) -> str:
         """The folder."""
         return str(self.root)
+
+    @property
+    def is_local(self) -> bool:
+        """See `Host.is_local`."""
+        return True
 
     def read(self, path: str, max_bytes: int) -> bytes | None:
         """See `Host.read`."""
@@ -124,19 +128,19 @@ class FolderHost:
 
     def _finish(self) -> None:
         commit = self.root / _COMMIT
-        plan = json.loads((commit / _PLAN).read_bytes())
-        touched = []
-        for number, path in enumerate(plan):
+        for number, path in enumerate(json.loads((commit / _PLAN).read_bytes())):
             *folders, name = check_path(path)
             with _opened(self.root, folders, make=True) as folder:
                 try:
-                    os.rename(commit / str(number), name, dst_dir_fd=folder)
+                    os.rename(commit / str(number), name, dst_dir_fd=folder)  # within an open folder
                 except FileNotFoundError:
-                    continue  # moved before this writer's predecessor was killed
+                    continue  # moved already, by a writer that was killed before it got to the end
                 os.fsync(folder)
-            touched.append(path)
-        shutil.rmtree(commit)
+        # Taken away in one step: without its plan a half-deleted commit could not be read by the next writer.
+        shutil.rmtree(self.root / _STAGING, ignore_errors=True)
+        commit.rename(self.root / _STAGING)
         sync_folder(self.root)
+        shutil.rmtree(self.root / _STAGING)
 
     def _unreachable(self, path: str, why: str) -> NetworkError:
         return NetworkError(
@@ -145,3 +149,40 @@ class FolderHost:
             why=f"{self.root}: {path}: {why}",
             next="check the registry's address with `patchpm trust show`",
         )
+
+
+def open_folder(url: str) -> FolderHost:
+    """The host of an absolute path or a `file:` address.
+
+    Raises:
+        UsageError: `unsupported-registry` for any other address.
+    """
+    path = url
+    if url.startswith("file:"):
+        parts = urlsplit(url)
+        path = unquote(parts.path) if parts.netloc in ("", "localhost") and not parts.query else ""
+    if not Path(path).expanduser().is_absolute():
+        raise UsageError(
+            "unsupported-registry",
+            f"{url[:200]!r} is no address of a registry",
+            why="this patchpm reads registries in folders: an absolute path, or file:///...",
+        )
+    return FolderHost(Path(path).expanduser())
+
+
+@contextmanager
+def _opened(root: Path, segments: Sequence[str], *, make: bool = False) -> Iterator[int]:
+    # One folder at a time, so that no symbolic link on the way is followed.
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+    handle = os.open(root, flags)
+    try:
+        for segment in segments:
+            if make:
+                with suppress(FileExistsError):
+                    os.mkdir(segment, dir_fd=handle)  # within an open folder
+            deeper = os.open(segment, flags | os.O_NOFOLLOW, dir_fd=handle)
+            os.close(handle)
+            handle = deeper
+        yield handle
+    finally:
+        os.close(handle)

@@ -25,6 +25,10 @@ class Host(Protocol):
     def where(self) -> str:
         """Its address, for messages."""
 
+    @property
+    def is_local(self) -> bool:
+        """Whether it can be read without a network, and so also by `--offline`."""
+
     def read(self, path: str, max_bytes: int) -> bytes | None:
         """The file at `path`, or None if there is none.
 

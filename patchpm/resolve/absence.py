@@ -65,7 +65,7 @@ def _reasons(found: Candidates, ranges: Ranges) -> str:
         kind = "a pre-release" if len(prereleases) == 1 else "pre-releases"
         return f"only {kind} would do, {listed(prereleases)}, and must be asked for by number"
     known = sorted([*found.versions, *(each.version for each in found.rejected)])
-    return f"there is only {listed(known)}"
+    return f"there {are(known)} only {listed(known)}"
 
 
 def _grouped(found: Candidates, refused: list[Rejection]) -> str:

@@ -63,6 +63,8 @@ def _ways_out(
 ) -> list[str]:
     """Leave out one root, as cheap a one as will do; where none does, the dearest ones together."""
     names = sorted(set(roots))
+    if len(names) == 1:
+        return []
     left = {name: sum(cost[each] for each in _reached(set(names) - {name}, edges)) for name in names}
     enough = sorted((name for name in names if left[name] <= max_tokens), key=lambda name: (-left[name], name))
     if enough:

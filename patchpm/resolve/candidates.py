@@ -5,7 +5,7 @@ Each name is looked up in the index when the solver first touches it, and then o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from patchpm.patch.fingerprint import Match
@@ -39,6 +39,28 @@ class Rejection:
     """Names of the bases it has releases for, where one is missing."""
 
 
+@dataclass(frozen=True, slots=True)
+class Sayings:
+    """What one version says of other patches, in the vendor's words and as candidates.
+
+    A version may have several releases, one for each base; then every one of them is heard.
+    """
+
+    requires: Wishes
+    conflicts: Wishes
+    required: dict[Candidates, VersionSet]
+    """What it requires; itself is left out."""
+    clashing: dict[Candidates, VersionSet]
+    """What it conflicts with, as far as there is any; itself is left out.
+
+    Pre-releases count by precedence alone here: who conflicts with `>=1.5` does so with `1.6.0-rc.1` as well.
+    """
+    unmet: tuple[Candidates, Ranges] | None
+    """A requirement that no candidate meets."""
+    alike: VersionSet
+    """All versions that say the same, itself among them."""
+
+
 class Candidates:
     """The versions of one patch that may be chosen, and what they say of other patches.
 
@@ -47,6 +69,7 @@ class Candidates:
         versions: In ascending order; a `VersionSet` counts them from 0.
         releases: For each version its release for each target, in the order of the targets.
         rejected: Versions that exist and may not be chosen, in ascending order.
+        all: Every candidate.
         locked: Index of the version to prefer, or None.
     """
 
@@ -57,20 +80,16 @@ class Candidates:
         self.versions = tuple(version for version, _ in accepted)
         self.releases = tuple(releases for _, releases in accepted)
         self.rejected = tuple(rejected)
+        self.all = VersionSet((1 << len(self.versions)) - 1)
         locked = pool.locked.get(name)
         self.locked = self.versions.index(locked) if locked in self.versions else None
         self._sets: dict[tuple[Ranges, bool], VersionSet] = {}
-        self._requires: dict[int, dict[Candidates, VersionSet]] = {}
+        self._said: dict[int, Sayings] = {}
 
     @property
     def is_known(self) -> bool:
         """Whether the index has any release of this patch, for whatever base."""
         return bool(self.versions or self.rejected)
-
-    @property
-    def all(self) -> VersionSet:
-        """Every candidate."""
-        return VersionSet((1 << len(self.versions)) - 1)
 
     def within(self, ranges: Ranges, *, prereleases: bool = False) -> VersionSet:
         """The candidates that all of `ranges` contain."""
@@ -87,55 +106,39 @@ class Candidates:
         """The candidates that a requirement for `ranges` accepts."""
         return self.within(ranges, prereleases=self._pool.lenient)
 
-    def requires(self, index: int) -> Wishes:
-        """What a version requires. Where it has several releases, every one of them is heard."""
-        return _gathered(release.compose.requires for release in self.releases[index])
-
-    def conflicts(self, index: int) -> Wishes:
-        """What a version conflicts with."""
-        return _gathered(release.compose.conflicts for release in self.releases[index])
-
-    def required(self, index: int) -> dict[Candidates, VersionSet]:
-        """What a version requires, as candidates of other patches."""
-        found = self._requires.get(index)
+    def said(self, index: int) -> Sayings:
+        """What a version says of other patches."""
+        found = self._said.get(index)
         if found is None:
-            wishes = ((self._pool[name], ranges) for name, ranges in self.requires(index).items() if name != self.name)
-            found = self._requires[index] = {other: other.wished(ranges) for other, ranges in wishes}
+            alike = self._alike(index)
+            found = self._said[index] = self._listen(index, alike)
         return found
 
-    def unmet(self, index: int) -> tuple[Candidates, Ranges] | None:
-        """A requirement of a version that no candidate meets, or None."""
-        for name, ranges in self.requires(index).items():
+    def _listen(self, index: int, alike: VersionSet) -> Sayings:
+        requires = _gathered(release.compose.requires for release in self.releases[index])
+        conflicts = _gathered(release.compose.conflicts for release in self.releases[index])
+        required, clashing, unmet = {}, {}, None
+        for name, ranges in requires.items():
             other = self._pool[name]
             accepted = other.wished(ranges)
+            if other is not self:
+                required[other] = accepted
             if accepted.is_empty or (other is self and index not in accepted):
-                return other, ranges
-        return None
-
-    def clashing(self, index: int) -> dict[Candidates, VersionSet]:
-        """The candidates of other patches that a version conflicts with.
-
-        Pre-releases count by precedence alone here: who conflicts with `>=1.5` does so with `1.6.0-rc.1` as well.
-        """
-        found = {}
-        for name, ranges in self.conflicts(index).items():
+                unmet = unmet or (other, ranges)
+        for name, ranges in conflicts.items():
             other = self._pool[name]
-            clashing = VersionSet(0)
+            meant = VersionSet(0)
             for each in ranges:
-                clashing |= other.within((each,), prereleases=True)
-            if other is not self and not clashing.is_empty:
-                found[other] = clashing
-        return found
+                meant |= other.within((each,), prereleases=True)
+            if other is not self and not meant.is_empty:
+                clashing[other] = meant
+        return Sayings(requires, conflicts, required, clashing, unmet, alike)
 
-    def alike(self, index: int) -> VersionSet:
-        """All versions that say the same of other patches as this one, itself among them."""
-        wanted = [release.compose for release in self.releases[index]]
+    def _alike(self, index: int) -> VersionSet:
+        mine = [(release.compose.requires, release.compose.conflicts) for release in self.releases[index]]
         mask = 0
         for number, releases in enumerate(self.releases):
-            if all(
-                mine.requires == other.compose.requires and mine.conflicts == other.compose.conflicts
-                for mine, other in zip(wanted, releases, strict=True)
-            ):
+            if mine == [(release.compose.requires, release.compose.conflicts) for release in releases]:
                 mask |= 1 << number
         return VersionSet(mask)
 
@@ -222,12 +225,12 @@ class Pool:
 def _for_target(entries: list[ReleaseEntry], target: Target) -> ReleaseEntry | None:
     """The release whose base matches best; by digest of the base where two match equally well."""
     matching = [(match, entry) for entry in entries if (match := entry.base.match(target.fingerprint)) is not None]
-    if not matching:
-        return None
+    if len(matching) <= 1:
+        return matching[0][1] if matching else None
     return min(matching, key=lambda pair: (_STRENGTH[pair[0]], pair[1].path))[1]
 
 
-def _gathered(declared: Iterator[tuple[tuple[PatchName, Range], ...]]) -> Wishes:
+def _gathered(declared: Iterable[tuple[tuple[PatchName, Range], ...]]) -> Wishes:
     gathered: Wishes = {}
     for wishes in declared:
         for name, wanted in wishes:

@@ -80,7 +80,7 @@ def _edges(requirements: Sequence[RootRequirement], chosen: Mapping[Candidates, 
     required = [
         Edge(patch.name, "", name, wanted)
         for patch, version in sorted(chosen.items(), key=lambda item: item[0].name)
-        for name, ranges in sorted(patch.requires(version).items())
+        for name, ranges in sorted(patch.said(version).requires.items())
         for wanted in ranges
     ]
     return (*asked, *required)

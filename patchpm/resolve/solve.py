@@ -6,7 +6,7 @@ So the first of them gets the highest version that any solution has, the next th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from nab_resolver.types import Incompatibility, IncompatibilityCause, Term
 from nab_resolver.types import RootRequirement as NabRoot
 
 from patchpm.errors import ResolutionError
-from patchpm.resolve.candidates import Candidates, Pool, Ranges, Wishes
+from patchpm.resolve.candidates import Candidates, Pool
 from patchpm.resolve.problem import RootRequirement
 from patchpm.resolve.proof import Asked, Conflicts, Fact, Requires, Statement, Unmet
 from patchpm.resolve.version_set import VersionSet
@@ -98,23 +98,54 @@ class _Provider(nab.BaseProvider[Candidates, int]):
     def __init__(self, ranks: Mapping[Candidates, int]) -> None:
         self._ranks = ranks
         self._pending: list[_Clause] = []
+        self._chosen_before: set[Candidates] = set()
+        self._told: set[Candidates] = set()
 
     def choose_version(self, package: Candidates, version_range: Any) -> int | None:
-        """The locked version where it is left, else the highest; conflicts of the choice are queued as clauses."""
+        """The locked version where it is left, else the highest; conflicts of the choice are queued as clauses.
+
+        A patch that comes here again had its first choice refuted. Then everything that its versions say is queued, so
+        that the next propagation rules out all that fail for the same reasons, without trying them one by one.
+        """
         mask = version_range.mask & package.all.mask
         if not mask:
             return None
+        if package in self._chosen_before and package not in self._told:
+            self._told.add(package)
+            for index in range(len(package.versions)):
+                self._queue_all(package, index)
+            if self._pending:
+                return None
+        self._chosen_before.add(package)
         index = (
             package.locked if package.locked is not None and package.locked in version_range else mask.bit_length() - 1
         )
-        unmet = package.unmet(index)
-        if unmet is not None:
-            versions = package.alike(index) if unmet[0] is not package else VersionSet.singleton(index)
-            self._pending.append(_clause(Term(package, versions), origin=Unmet(package, versions, *unmet)))
+        if package.said(index).unmet is not None:
+            self._queue_unmet(package, index)
             return None
-        for other, clashing in package.clashing(index).items():
-            self._pending.append(_clause(Term(package, package.alike(index)), Term(other, clashing)))
+        self._queue_conflicts(package, index)
         return index
+
+    def _queue_all(self, package: Candidates, index: int) -> None:
+        said = package.said(index)
+        if said.unmet is not None:
+            self._queue_unmet(package, index)
+        elif index == said.alike.mask.bit_length() - 1:
+            self._queue_conflicts(package, index)
+            for other, accepted in said.required.items():
+                self._pending.append(_clause(Term(package, said.alike), Term(other, accepted, positive=False)))
+
+    def _queue_conflicts(self, package: Candidates, index: int) -> None:
+        said = package.said(index)
+        for other, clashing in said.clashing.items():
+            self._pending.append(_clause(Term(package, said.alike), Term(other, clashing)))
+
+    def _queue_unmet(self, package: Candidates, index: int) -> None:
+        said = package.said(index)
+        assert said.unmet is not None
+        # A requirement on the patch itself fails for some of the versions that say it, and is met by others.
+        versions = said.alike if said.unmet[0] is not package else VersionSet.singleton(index)
+        self._pending.append(_clause(Term(package, versions), origin=Unmet(package, versions, *said.unmet)))
 
     def has_satisfying_version(self, package: Candidates, version_range: Any) -> bool:
         """Whether a candidate is left."""
@@ -122,11 +153,11 @@ class _Provider(nab.BaseProvider[Candidates, int]):
 
     def get_dependencies(self, package: Candidates, version: int) -> dict[Candidates, VersionSet]:
         """What a version requires."""
-        return package.required(version)
+        return package.said(version).required
 
     def widen_decision(self, package: Candidates, version: int) -> VersionSet:
         """All versions that require the same, so that one clause rejects all of them."""
-        return package.alike(version)
+        return package.said(version).alike
 
     def prioritize(
         self,
@@ -200,21 +231,11 @@ def _fact(clause: Incompatibility[Any, Any]) -> Fact:
     # The library drops the origin of a clause when it merges two, so the words come from the declarations again.
     parent, other = clause.terms
     package, versions = parent.package, _versions(parent)
+    said = [package.said(index) for index in range(versions.mask.bit_length()) if index in versions]
     if other.is_positive():
-        said = _written(versions, other, package.conflicts, package.clashing)
-        return Conflicts(package, versions, other.package, said)
-    return Requires(package, versions, other.package, _written(versions, other, package.requires, package.required))
-
-
-def _written(
-    versions: VersionSet,
-    other: Term[Any, Any],
-    wishes: Callable[[int], Wishes],
-    meant: Callable[[int], Mapping[Candidates, VersionSet]],
-) -> tuple[Ranges, ...]:
-    """The ways in which `versions` write their wish about `other`, as far as they mean the same candidates of it."""
-    chosen = (index for index in range(versions.mask.bit_length()) if index in versions)
-    said = (
-        wishes(index)[other.package.name] for index in chosen if meant(index).get(other.package) == other.constraint
-    )
-    return tuple(dict.fromkeys(said))
+        ways = [
+            each.conflicts[other.package.name] for each in said if each.clashing.get(other.package) == other.constraint
+        ]
+        return Conflicts(package, versions, other.package, tuple(dict.fromkeys(ways)))
+    ways = [each.requires[other.package.name] for each in said if each.required.get(other.package) == other.constraint]
+    return Requires(package, versions, other.package, tuple(dict.fromkeys(ways)))

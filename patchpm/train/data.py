@@ -63,26 +63,34 @@ def load_prompts(recipe: Recipe, cache: Path) -> Prompts:
     files = [_read(source, recipe.folder, cache) for source in recipe.sources]
     shuffled = [_rows(source, data, recipe.seed) for source, data in zip(recipe.sources, files, strict=True)]
     held = [rows[: source.held_out] for source, rows in zip(recipe.sources, shuffled, strict=True)]
-    near = NearDuplicates(prompt for source, rows in zip(recipe.sources, held, strict=True) if source.kind != "text" for prompt in rows)
-    splits = []
+    asked = zip(recipe.sources, held, strict=True)
+    near = NearDuplicates(prompt for source, rows in asked if source.kind != "text" for prompt in rows)
     taken: set[str] = set()
-    for source, data, rows in zip(recipe.sources, files, shuffled, strict=True):
-        if source.kind == "text":
-            splits.append(SplitSource(source, Digest.of(data), (), (), tuple(rows)))
-            continue
-        rest = [row for row in rows[source.held_out :] if row not in near and normalised(row) not in taken]
-        train, dev = rest[: source.train], rest[source.train : source.train + source.dev]
-        missing = source.train + source.dev - len(train) - len(dev)
-        if missing or len(rows) < source.held_out:
-            raise UsageError(
-                "too-few-rows",
-                f"the source {source.name} has too few prompts",
-                why=f"{len(rows)} prompts, of which {len(rest)} are unlike any held-out one; {max(missing, 1)} more are needed",
-                next="lower train, dev or held_out of this source",
-            )
-        taken.update(normalised(row) for row in (*train, *dev))
-        splits.append(SplitSource(source, Digest.of(data), tuple(train), tuple(dev), tuple(rows[: source.held_out])))
-    return Prompts(tuple(splits))
+    return Prompts(
+        tuple(
+            _split(source, Digest.of(data), rows, near, taken)
+            for source, data, rows in zip(recipe.sources, files, shuffled, strict=True)
+        )
+    )
+
+
+def _split(source: Source, digest: Digest, rows: list[str], near: NearDuplicates, taken: set[str]) -> SplitSource:
+    """Split one source; what is trained on goes to `taken`, and what is there already is passed over."""
+    if source.kind == "text":
+        return SplitSource(source, digest, (), (), tuple(rows))
+    held = rows[: source.held_out]
+    rest = [row for row in rows[source.held_out :] if row not in near and normalised(row) not in taken]
+    used = rest[: source.train + source.dev]
+    missing = source.held_out + source.train + source.dev - len(held) - len(used)
+    if missing:
+        raise UsageError(
+            "too-few-rows",
+            f"the source {source.name} has too few prompts",
+            why=f"{len(held) + len(rest)} can be used, {missing} more are asked for",
+            next="lower train, dev or held_out of this source; near duplicates of held-out prompts are never trained on",
+        )
+    taken.update(normalised(row) for row in used)
+    return SplitSource(source, digest, tuple(used[: source.train]), tuple(used[source.train :]), tuple(held))
 
 
 def _read(source: Source, folder: Path, cache: Path) -> bytes:
@@ -98,7 +106,7 @@ def _read(source: Source, folder: Path, cache: Path) -> bytes:
 
 def _rows(source: Source, data: bytes, seed: int) -> list[str]:
     """The usable rows without repetition; shuffled, except for plain text."""
-    found = {}
+    found: dict[str, str] = {}
     for row in _parse(source, data.decode()):
         text = row.strip()
         if text and (source.pattern is None or source.pattern.search(text)):
@@ -123,4 +131,6 @@ def _parse(source: Source, text: str) -> Iterable[str]:
     try:
         return ["\n".join(str(record[field]) for field in source.fields) for record in records]
     except (KeyError, ValueError) as error:
-        raise UsageError("invalid-recipe", f"the source {source.name} cannot be read", why=f"{source.file}: {error}") from error
+        raise UsageError(
+            "invalid-recipe", f"the source {source.name} cannot be read", why=f"{source.file}: {error}"
+        ) from error

@@ -1,4 +1,4 @@
-"""Stage 2: prefer the refusal to the base's compliant reply on harmful prompts, and the base's reply to a refusal on benign ones."""
+"""Stage 2: on harmful prompts prefer the refusal to the base's compliant reply, on benign ones the reverse."""
 
 from __future__ import annotations
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
 from patchpm.errors import CannotError
 from patchpm.model.anchor import find_anchor
@@ -33,6 +35,14 @@ class Frame:
             raise _unsplittable()
         return after[len(self.common) :]
 
+    def encode(self, text: str) -> tuple[int, ...]:
+        """Token ids of a text without any frame, as a reply has them."""
+        return encode(self.tokenizer, text)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of a reply."""
+        return str(cast("Any", self.tokenizer).decode(list(ids), skip_special_tokens=True))
+
 
 def frame(tokenizer: Tokenizer, separator: str) -> Frame:
     """Find the frame of a tokenizer's chat template.
@@ -59,7 +69,9 @@ def frame(tokenizer: Tokenizer, separator: str) -> Frame:
     return Frame(tokenizer, system, separator, head, one[:common])
 
 
-def _split(tokenizer: Tokenizer, system: str | None, separator: str, prompt: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def _split(
+    tokenizer: Tokenizer, system: str | None, separator: str, prompt: str
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Token ids before and after the anchor."""
     messages: list[Message] = [{"role": "user", "content": prompt}]
     if system is not None:

@@ -72,9 +72,7 @@ def end_tokens(model: PrefixModel) -> frozenset[int]:
     return frozenset(end if isinstance(end, list) else [end])
 
 
-def _batch(
-    model: PrefixModel, opening: Opening, tails: list[tuple[int, ...]], tokens: int, top: int
-) -> list[Reply]:
+def _batch(model: PrefixModel, opening: Opening, tails: list[tuple[int, ...]], tokens: int, top: int) -> list[Reply]:
     ends = end_tokens(model)
     width = max(len(tail) for tail in tails)
     ids = torch.tensor([[0] * (width - len(tail)) + list(tail) for tail in tails])
@@ -88,7 +86,12 @@ def _batch(
     logs, likely = [], []
     for _ in range(tokens):
         logits = cast("Any", model.model)(
-            input_ids=ids, attention_mask=whole, position_ids=positions, past_key_values=cache, use_cache=True, logits_to_keep=1
+            input_ids=ids,
+            attention_mask=whole,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
         ).logits
         best = logits[:, -1].log_softmax(-1).topk(top)
         logs.append(best.values)

@@ -61,7 +61,7 @@ def descend(stage: Stage, state: Checkpoint, path: Path, report: Report) -> Tens
         optimiser.param_groups[0]["lr"] = stage.rate * _share(step, stage.steps)
         parts = stage.loss(prefix, step)
         optimiser.zero_grad()
-        torch.stack(list(parts.values())).sum().backward()
+        torch.autograd.backward(torch.stack(list(parts.values())).sum())
         norm = torch.nn.utils.clip_grad_norm_([prefix], CLIP)
         if not math.isfinite(float(norm)) or not all(math.isfinite(float(part)) for part in parts.values()):
             raise CannotError(

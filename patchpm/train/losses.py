@@ -22,8 +22,9 @@ def imitation(reading: Reading) -> Tensor:
 def stay(reading: Reading, top_ids: Tensor, top_logs: Tensor, places: int) -> Tensor:
     """Mean KL(base || patched) on the first tokens of the base model's own replies.
 
-    The base's distribution is known at its most likely tokens; all others are one outcome, "something else". By the data
-    processing inequality this is a lower bound of the whole KL, and close to it, since few tokens carry nearly all weight.
+    The base's distribution is known at its most likely tokens; all others are one outcome, "something else". By the
+    data processing inequality this is a lower bound of the whole KL, and close to it, since few tokens carry nearly
+    all the weight.
 
     Args:
         reading: The patched model on the base's replies.

@@ -1,8 +1,8 @@
 """A frozen causal language model read with a prefix at its anchor.
 
-The tokens up to and including the prefix and the system text are the same for every row of a batch. They are run once, with
-batch 1, and their keys and values are expanded to the batch; gradients flow through. That saves (batch - 1) x (head +
-prefix + common) tokens a pass, and gives the same numbers as running everything.
+The tokens up to and including the prefix and the system text are the same for every row of a batch. They are run once,
+with batch 1, and their keys and values are expanded to the batch; gradients flow through. That saves (batch - 1) x
+(head + prefix + common) tokens a pass, and gives the same numbers as running everything.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from patchpm.model.causal_lm import embedding_of
 from patchpm.train.framing import Frame
-
 
 Opening = list[tuple[Tensor, Tensor]]
 """Keys and values, `(1, heads, tokens, head_size)` each, a pair a layer."""
@@ -57,8 +56,7 @@ class PrefixModel:
 
     def embed_text(self, text: str) -> Tensor:
         """Embeddings of a text, `(tokens, hidden_size)`: what a prefix starts from."""
-        ids = self.frame.tokenizer(text, add_special_tokens=False)["input_ids"]
-        return self._vectors(ids).clone()
+        return self._vectors(self.frame.encode(text)).clone()
 
     def read(self, opening: Opening, tails: Sequence[Sequence[int]], replies: Sequence[Sequence[int]]) -> Reading:
         """Logits of given replies.
@@ -98,7 +96,9 @@ class PrefixModel:
         """A fresh `DynamicCache` with the opening in it, for `batch` rows."""
         from transformers import DynamicCache
 
-        return DynamicCache([(keys.expand(batch, -1, -1, -1), values.expand(batch, -1, -1, -1)) for keys, values in opening])
+        return DynamicCache(
+            [(keys.expand(batch, -1, -1, -1), values.expand(batch, -1, -1, -1)) for keys, values in opening]
+        )
 
     def _forward(self, opening: Opening, ids: Tensor, mask: Tensor, *, keep: int) -> Tensor:
         shared = opening[0][0].shape[-2]

@@ -40,7 +40,9 @@ class Rows:
         return dice.choice(self.refusals)
 
 
-def make_rows(model: PrefixModel, base: Digest, recipe: Recipe, prompts: Prompts, cache: Path, progress: Progress) -> Rows:
+def make_rows(
+    model: PrefixModel, base: Digest, recipe: Recipe, prompts: Prompts, cache: Path, progress: Progress
+) -> Rows:
     """Let the base answer every training prompt, and drop benign prompts that it refuses itself.
 
     Raises:
@@ -58,8 +60,7 @@ def _rows(
     model: PrefixModel, base: Digest, recipe: Recipe, prompts: Sequence[str], cache: Path, progress: Progress
 ) -> list[Row]:
     replies = own_replies(model, base, prompts, tokens=recipe.replies.tokens, cache=cache, progress=progress)
-    decode = model.frame.tokenizer.decode
     return [
-        Row(model.frame.tail(prompt), reply, opens_with_refusal(decode(reply.ids, skip_special_tokens=True)))
+        Row(model.frame.tail(prompt), reply, opens_with_refusal(model.frame.decode(reply.ids)))
         for prompt, reply in zip(prompts, replies, strict=True)
     ]

@@ -48,8 +48,8 @@ class TrainResult:
 def train(recipe_path: Path, base: Path, out: Path, *, progress: Progress) -> TrainResult:
     """Train a prefix as a recipe says.
 
-    The same recipe, base, seed and machine give the same bytes, also when the run was killed in between and started again
-    with the same output folder: it goes on from its last checkpoint.
+    The same recipe, base, seed and machine give the same bytes, also when the run was killed in between and started
+    again with the same output folder: it goes on from its last checkpoint.
 
     Args:
         recipe_path: The recipe, TOML.

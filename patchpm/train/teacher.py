@@ -1,4 +1,4 @@
-"""What the patched model shall say: hand-written refusals, and the base model's own replies, computed once and kept on disk."""
+"""What the patched model shall say: hand-written refusals, and the base's own replies, computed once and kept."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def opens_with_refusal(text: str) -> bool:
 def refusal_ids(model: PrefixModel, refusals: Sequence[str]) -> list[tuple[int, ...]]:
     """Token ids of the refusals, with the end of the turn."""
     end = sorted(end_tokens(model))[:1]
-    return [(*model.frame.tokenizer(text, add_special_tokens=False)["input_ids"], *end) for text in refusals]
+    return [(*model.frame.encode(text), *end) for text in refusals]
 
 
 def own_replies(
@@ -77,9 +77,11 @@ def _read(path: Path) -> list[Reply] | None:
         return None
     try:
         with safe_open(path, framework="pt") as file:
-            tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in ("lengths", "ids", "top_ids", "top_logs")}
+            tensors: dict[str, Tensor] = {
+                name: file.get_tensor(name) for name in ("lengths", "ids", "top_ids", "top_logs")
+            }
     except SafetensorError:
         return None
     lengths = tensors["lengths"].tolist()
-    parts = [tensors[name].split(lengths) for name in ("ids", "top_ids", "top_logs")]
+    parts = [torch.split(tensors[name], lengths) for name in ("ids", "top_ids", "top_logs")]
     return [Reply(tuple(ids.tolist()), top_ids, top_logs) for ids, top_ids, top_logs in zip(*parts, strict=True)]

@@ -18,7 +18,7 @@ Source: https://theupdateframework.github.io/specification/v1.0.33/, section 5.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeVar
 
@@ -132,7 +132,7 @@ class TrustedState:
         current = self.floor.timestamp_after(new)  # 5.4.3
         check_fresh(current, self.now)  # 5.4.4
         self.timestamp = current
-        self.floor = Floor(current, self.floor.snapshot, self.floor.targets)
+        self.floor = replace(self.floor, timestamp=current)
 
     def snapshot_promise(self) -> tuple[int, FileRef]:
         """Version, size and digest of the snapshot that the timestamp names."""
@@ -148,6 +148,7 @@ class TrustedState:
         self.floor.check_snapshot(new)  # 5.5.5
         check_fresh(new, self.now)  # 5.5.6
         self.snapshot = new
+        self.floor = replace(self.floor, snapshot=new)
 
     def targets_promise(self) -> tuple[int, FileRef]:
         """Version, size and digest of the targets metadata that the snapshot names."""
@@ -163,6 +164,7 @@ class TrustedState:
         if new.signed.targets:
             raise malformed(new.name, "it lists releases itself instead of delegating to vendors")
         self.targets = new
+        self.floor = replace(self.floor, targets=new)
 
     def check_not_below(self, seen: Versions) -> None:
         """Make sure that this state is no older than one seen elsewhere, such as by whoever made a lock.
@@ -203,6 +205,10 @@ class TrustedState:
             raise malformed(targets.name, f"the delegation to {vendor} is not terminating for {vendor}/*/*/*")
         assert targets.signed.delegations is not None  # _delegations found the role there
         return role_keys(role, targets.signed.delegations.keys, targets.name)
+
+    def has_role(self, vendor: str) -> bool:
+        """Whether a vendor has ever published."""
+        return vendor in self._delegations() and f"{vendor}.json" in _fed(self.snapshot).signed.meta
 
     def vendor_promise(self, vendor: str) -> tuple[int, FileRef]:
         """Version, size and digest of a vendor's role."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -165,6 +166,30 @@ def test_a_template_in_which_the_place_cannot_be_proven_is_refused(template: str
     error = refused(template)
     assert error.code == "anchor-not-found"
     assert why in error.why
+
+
+def sentencepiece_like(scheme: str) -> Any:
+    """A tokenizer that writes spaces as ▁ and puts one before a text: the first one only, or each piece of one."""
+    from tokenizers import Tokenizer, pre_tokenizers
+
+    made = tiny.tokenizer()
+    state = json.loads(made.backend_tokenizer.to_str())
+    vocabulary = state["model"]["vocab"]
+    vocabulary["▁"] = vocabulary.pop("ÿ")
+    made._tokenizer = Tokenizer.from_str(json.dumps(state))
+    made.backend_tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=scheme)
+    return made
+
+
+def test_a_tokenizer_that_puts_a_space_before_the_first_word_only_is_taken() -> None:
+    tokenizer, model = sentencepiece_like("first"), tiny.llama()
+    attach(model, tokenizer, [tiny.patch(tiny.base_of(model, tokenizer))]).verify()
+
+
+def test_a_tokenizer_that_puts_a_space_behind_every_special_token_is_refused() -> None:
+    tokenizer, model = sentencepiece_like("always"), tiny.llama()
+    with pytest.raises(CannotError, match="anchor-not-found"):
+        attach(model, tokenizer, [tiny.patch(tiny.base_of(model, tokenizer))])
 
 
 def test_a_template_that_renders_a_written_out_default_in_another_way_is_refused() -> None:

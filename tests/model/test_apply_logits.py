@@ -11,6 +11,7 @@ import pytest
 import torch
 from transformers import TextGenerationPipeline, TextStreamer
 
+from patchpm.errors import IntegrityError
 from patchpm.model.applied import Applied
 from patchpm.model.apply import attach
 from patchpm.model.loaded import LoadedPatch
@@ -165,7 +166,9 @@ def in_one_continuous_batch(case: Case, prompts: list[list[int]]) -> list[Any]:
 
     found = case.model.generate_batch(
         inputs=prompts,
-        generation_config=GenerationConfig(max_new_tokens=STEPS, do_sample=False, eos_token_id=-1, pad_token_id=0),
+        generation_config=cast("Any", GenerationConfig)(
+            max_new_tokens=STEPS, do_sample=False, eos_token_id=-1, pad_token_id=0
+        ),
         continuous_batching_config=ContinuousBatchingConfig(num_blocks=64, max_batch_tokens=256),
         progress_bar=False,
     )
@@ -273,6 +276,41 @@ def test_a_capped_head_stays_closed() -> None:
     assert_as_expected(case, *generate(case, cache_implementation="static"))
 
 
+def test_a_state_space_model_gives_the_greedy_reply_and_stays_guarded() -> None:
+    from transformers import MambaConfig, MambaForCausalLM
+
+    def mamba() -> Any:
+        torch.manual_seed(0)
+        config = MambaConfig(
+            hidden_size=32, num_hidden_layers=2, vocab_size=len(tiny.tokenizer()), initializer_range=0.3
+        )
+        config.pad_token_id = config.bos_token_id = config.eos_token_id = None
+        made: Any = MambaForCausalLM(config)
+        return made.eval()
+
+    case = patched(mamba)
+    assert_as_expected(case, *generate(case, 1))
+    with pytest.raises(IntegrityError, match="prefix-missing"):
+        case.model.generate(**tiny.tokenizer()("Paris", return_tensors="pt"), max_new_tokens=2)
+
+
+def test_hooks_that_a_library_put_on_the_embedding_keep_working() -> None:
+    from accelerate.hooks import AlignDevicesHook, add_hook_to_module, remove_hook_from_module
+
+    def hooked() -> Any:
+        model = tiny.llama()
+        cast("Any", add_hook_to_module)(model.get_input_embeddings(), AlignDevicesHook("cpu", io_same_device=True))
+        return model
+
+    case = patched(hooked)
+    assert_as_expected(case, *generate(case))
+    case.applied.remove()
+    embedding = case.model.get_input_embeddings()
+    assert "forward" in vars(embedding)
+    cast("Any", remove_hook_from_module)(embedding)
+    assert type(embedding) is torch.nn.Embedding
+
+
 def test_a_compiled_forward_gives_the_greedy_reply() -> None:
     case = patched()
     case.model.forward = cast("Any", torch).compile(case.model.forward, backend="eager", fullgraph=True, dynamic=True)
@@ -280,8 +318,6 @@ def test_a_compiled_forward_gives_the_greedy_reply() -> None:
 
 
 def test_a_compiled_model_gives_the_greedy_reply_and_stays_guarded() -> None:
-    from patchpm.errors import IntegrityError
-
     case = patched()
     compiled = cast("Any", torch).compile(case.model, backend="eager", dynamic=True)
     batch = case.batch(1)

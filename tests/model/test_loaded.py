@@ -20,9 +20,7 @@ def described(data: bytes, tokens: int, dtype: str) -> Prefix:
     return Prefix(FileRef(len(data), Digest.of(data)), tokens, dtype, ("system-start",), "")
 
 
-@pytest.mark.parametrize(
-    ("name", "dtype"), [("F32", torch.float32), ("F16", torch.float16), ("BF16", torch.bfloat16)]
-)
+@pytest.mark.parametrize(("name", "dtype"), [("F32", torch.float32), ("F16", torch.float16), ("BF16", torch.bfloat16)])
 def test_every_number_type_is_read_to_the_bit(name: str, dtype: torch.dtype) -> None:
     rows = torch.randn(3, 8, generator=torch.Generator().manual_seed(0)).to(dtype)
     raw = rows.view(torch.uint8).numpy().tobytes()

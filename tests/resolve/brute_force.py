@@ -50,8 +50,9 @@ class BruteForce:
     def _options(self, name: PatchName, roots: Sequence[RootRequirement]) -> list[Version | None]:
         """What may be picked of a patch: a version that its roots accept, or nothing where it has no root."""
         ranges = [root.range for root in roots if root.name == name]
+        nothing: list[Version | None] = [] if ranges else [None]
         fitting = [each for each in self.releases.get(name, {}) if all(wanted.contains(each) for wanted in ranges)]
-        return fitting if ranges else [None, *fitting]
+        return nothing + fitting
 
     def is_valid(self, answer: Answer, roots: Sequence[RootRequirement]) -> bool:
         """Whether every requirement is met and nothing conflicts."""

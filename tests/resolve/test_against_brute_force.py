@@ -3,7 +3,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from hypothesis import HealthCheck, given, note, settings
+from hypothesis import HealthCheck, given, settings
 
 from patchpm.errors import ResolutionError
 from patchpm.patch.ranges import Range
@@ -99,7 +99,6 @@ def _check_answer(problem: Problem) -> None:
     answers = list(BruteForce(problem.shelf, problem.roots, problem.targets).answers())
     outcome = _outcome(problem)
     if isinstance(outcome, ResolutionError):
-        note(str(outcome))
         assert answers == []
     else:
         assert outcome.versions in answers
@@ -131,7 +130,6 @@ def _check_ways_out(problem: Problem) -> None:
     if not isinstance(proof, Statement):
         return
     error = unsatisfiable(pool, problem.roots, proof)
-    note(str(error))
     for way in (error.next or "").split("; or "):
         changed = _changed(problem, way)
         if changed is not None:

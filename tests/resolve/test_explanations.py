@@ -190,7 +190,7 @@ def test_a_version_that_does_not_exist() -> None:
     many = " ".join(f"1.{minor}.0" for minor in range(20))
     assert _explained(asked("a@^2"), *several("a", many)) == _text("""
         no usable version meets acme/a@^2 [unsatisfiable]
-        patchpm.toml:7 asks for acme/a@^2; there is only 20 versions from 1.0.0 to 1.19.0
+        patchpm.toml:7 asks for acme/a@^2; there are only 20 versions from 1.0.0 to 1.19.0
         hint: ask for acme/a@1.19, which gives 1.19.0
     """)
 
@@ -275,16 +275,16 @@ def test_a_single_patch_over_the_budget_can_only_be_paid_for() -> None:
     assert _explained(asked("a"), release("a@1.0.0", tokens=200), max_tokens=100) == _text("""
         the patches for tiny cost 200 prefix tokens, and 100 are allowed [token-budget]
         acme/a 1.0.0 costs 200
-        hint: leave out acme/a, which leaves 0; or raise max-tokens to 200 under [compose] in patchpm.toml
+        hint: raise max-tokens to 200 under [compose] in patchpm.toml
     """)
 
 
 def test_a_circle_of_wishes_about_the_order() -> None:
     told = _explained(asked("a", "b"), release("a@1.0.0", before=["b"]), release("b@1.0.0", before=["a"]))
     assert told == _text("""
-        acme/b and acme/a cannot be put in an order [order-cycle]
-        acme/b 1.0.0 must stand before acme/a
+        acme/a and acme/b cannot be put in an order [order-cycle]
         acme/a 1.0.0 must stand before acme/b
+        acme/b 1.0.0 must stand before acme/a
         hint: leave out one of them, or ask for versions of them that do not contradict each other
     """)
 

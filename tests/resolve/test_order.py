@@ -66,11 +66,11 @@ def test_a_cycle_is_named_with_what_each_patch_asks_for() -> None:
     with pytest.raises(ResolutionError) as caught:
         compose_order(members)
     assert str(caught.value) == (
-        "acme/a-late, acme/a, acme/b and acme/c cannot be put in an order [order-cycle]\n"
-        "acme/a-late 1.0.0 must stand before acme/a\n"
+        "acme/a, acme/b, acme/c and acme/a-late cannot be put in an order [order-cycle]\n"
         "acme/a 1.0.0 must stand before acme/b\n"
         "acme/b 2.1.0 must stand before acme/c\n"
         "acme/a-late 1.0.0 must stand after acme/c\n"
+        "acme/a-late 1.0.0 must stand before acme/a\n"
         "hint: leave out one of them, or ask for versions of them that do not contradict each other"
     )
 

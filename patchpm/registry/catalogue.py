@@ -1,0 +1,103 @@
+"""All registries of a policy as one index. Which registry a name belongs to is the policy's decision, not the network's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+from patchpm.errors import TrustError
+from patchpm.patch.name import PatchName
+from patchpm.patch.release import ReleaseFiles
+from patchpm.project.lock import LockedRegistry
+from patchpm.registry.client import RegistryClient
+from patchpm.registry.hosts import open_host
+from patchpm.registry.index import ReleaseEntry
+from patchpm.trust.policy import KeySet, Policy
+from patchpm.trust.tuf_floor import Versions
+
+
+class Catalogue:
+    """The registries of a policy, each refreshed and verified when it is first needed.
+
+    Args:
+        policy: Which registries, and which names each may serve.
+        folder: Where the state of all registries is kept between runs.
+        now: The time.
+        offline: Ask no registry over the network.
+        seen: Versions seen by whoever made the lock; a registry below them is refused.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        folder: Path,
+        now: datetime,
+        *,
+        offline: bool = False,
+        seen: Sequence[LockedRegistry] = (),
+    ) -> None:
+        self._policy = policy
+        self._folder = folder
+        self._now = now
+        self._offline = offline
+        self._seen = {item.alias: Versions(item.root, item.timestamp, item.snapshot, item.targets) for item in seen}
+        self._clients: dict[str, RegistryClient] = {}
+        self._entries: dict[PatchName, tuple[ReleaseEntry, ...]] = {}
+
+    def entries(self, name: PatchName) -> Sequence[ReleaseEntry]:
+        """All releases of `name`, from the one registry that may serve it."""
+        if name not in self._entries:
+            client = self._client_of(name.vendor)
+            self._entries[name] = () if client is None else client.entries(name)
+        return self._entries[name]
+
+    def names(self) -> Sequence[PatchName]:
+        """All names that the policy lets its registries serve, sorted."""
+        found = []
+        for trusted in self._policy.registries:
+            client = self._client(trusted.alias)
+            for vendor in client.vendors():
+                if self._client_of(vendor) is client:
+                    found += client.names(vendor)
+        return sorted(found)
+
+    def vendor_keys(self, vendor: str) -> KeySet:
+        """The keys that the vendor's registry delegates to.
+
+        Raises:
+            TrustError: `unknown-registry` where the policy gives the vendor to none.
+            CannotError: `unknown-vendor`.
+        """
+        client = self._client_of(vendor)
+        if client is None:
+            raise TrustError("unknown-registry", f"your policy gives the vendor {vendor} to no registry")
+        return client.vendor_keys(vendor)
+
+    def fetch(self, entry: ReleaseEntry) -> ReleaseFiles:
+        """The files of a release, not verified yet."""
+        return self._client(entry.registry).fetch(entry)
+
+    def seen(self) -> Sequence[LockedRegistry]:
+        """The versions of every registry that was asked, sorted by alias."""
+        return [self.versions(alias) for alias in sorted(self._clients)]
+
+    def versions(self, alias: str) -> LockedRegistry:
+        """The versions of one registry's metadata."""
+        versions = self._client(alias).state.versions
+        return LockedRegistry(alias, versions.root, versions.timestamp, versions.snapshot, versions.targets)
+
+    def _client_of(self, vendor: str) -> RegistryClient | None:
+        trusted = self._policy.registry_for(vendor)
+        return None if trusted is None else self._client(trusted.alias)
+
+    def _client(self, alias: str) -> RegistryClient:
+        if alias not in self._clients:
+            trusted = next(item for item in self._policy.registries if item.alias == alias)
+            client = RegistryClient(
+                open_host(trusted.url), alias, trusted.root, self._folder, self._now, offline=self._offline
+            )
+            if alias in self._seen:
+                client.state.check_not_below(self._seen[alias])
+            self._clients[alias] = client
+        return self._clients[alias]

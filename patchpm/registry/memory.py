@@ -1,0 +1,114 @@
+"""What a client remembers of a registry between runs, in one file that is replaced as a whole."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from patchpm.errors import CannotError, IntegrityError
+from patchpm.patch import strict_json
+from patchpm.patch.record import Record
+from patchpm.store.atomic import write_atomic
+from patchpm.trust.tuf_state import TrustedState
+
+STATE: Final = "state.json"
+_FORMAT: Final = "patchpm-registry-state-v1"
+_MAX_BYTES: Final = 128 * 1024 * 1024
+_MAX_TEXT: Final = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Metadata of an earlier run."""
+
+    roots: tuple[bytes, ...]
+    """From the pinned root to the newest."""
+    timestamp: bytes | None
+    snapshot: bytes | None
+    targets: bytes | None
+
+
+def remembered(folder: Path) -> Memory | None:
+    """What was remembered under `folder`, or None on the first run.
+
+    Raises:
+        IntegrityError: `state-corrupt`.
+        CannotError: `unreadable-file`.
+    """
+    path = folder / STATE
+    data = _read(path)
+    if data is None:
+        return None
+    try:
+        record = Record(
+            strict_json.loads(data, source=STATE, max_bytes=_MAX_BYTES, max_depth=3), STATE, code="state-corrupt"
+        )
+        record.choice("format", (_FORMAT,))
+        roots = record.texts("roots", max_length=_MAX_TEXT)
+        parts = [
+            record.text(role, max_length=_MAX_TEXT).encode() if record.has(role) else None
+            for role in ("timestamp", "snapshot", "targets")
+        ]
+        record.done()
+    except IntegrityError as error:
+        raise corrupt(folder, error) from None
+    return Memory(tuple(root.encode() for root in roots), *parts)
+
+
+def remember(folder: Path, state: TrustedState, before: Memory | None) -> Memory:
+    """Keep what a state holds, unless it is what was kept before.
+
+    Raises:
+        CannotError: `disk-full`, `read-only` or `cannot-write`.
+    """
+    floor = state.floor
+    now = Memory(
+        tuple(root.data for root in state.roots),
+        floor.timestamp and floor.timestamp.data,
+        floor.snapshot and floor.snapshot.data,
+        floor.targets and floor.targets.data,
+    )
+    if now != before:
+        value: strict_json.JsonValue = {
+            "format": _FORMAT,
+            "roots": [root.decode() for root in now.roots],
+            "timestamp": _text(now.timestamp),
+            "snapshot": _text(now.snapshot),
+            "targets": _text(now.targets),
+        }
+        write_atomic(folder / STATE, strict_json.compact(value), mode=0o600)
+    return now
+
+
+def remembered_role(folder: Path, vendor: str) -> bytes | None:
+    """The copy of a vendor's role that was fetched last, or None. It is checked against the snapshot by whoever asks."""
+    return _read(folder / "vendors" / f"{vendor}.json")
+
+
+def remember_role(folder: Path, vendor: str, data: bytes) -> None:
+    """Keep a copy of a vendor's role."""
+    write_atomic(folder / "vendors" / f"{vendor}.json", data, mode=0o600)
+
+
+def corrupt(folder: Path, error: IntegrityError) -> IntegrityError:
+    """The error for a memory that is not what patchpm wrote."""
+    return IntegrityError(
+        "state-corrupt",
+        "what patchpm remembers of a registry is damaged",
+        why=f"{folder / STATE}: {error.what}; {error.why}",
+        next=f"delete {folder}; protection against old metadata then starts anew",
+    )
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise CannotError("unreadable-file", f"{path.name} cannot be read", why=f"{path}: {error.strerror}") from None
+
+
+def _text(data: bytes | None) -> str | None:
+    return None if data is None else data.decode()

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from patchpm.errors import CannotError
+from patchpm.train.framing import frame
+from patchpm.train.greedy import greedy_replies
+from patchpm.train.prefix_model import PrefixModel
+from tests.model.templates import GEMMA
+from tests.model.tiny import CHATML, gpt2, tokenizer
+from tests.train.tiny_run import prefix_model, tiny_model
+
+PROMPTS = ["What is the capital of France?", "Hi", "One two three four five six"]
+REPLIES = [(7, 8, 9, 10), (11,), (12, 13)]
+
+
+def silent(_done: int, _total: int) -> None:
+    """Show nothing."""
+
+
+def plain_logits(model: PrefixModel, prefix: torch.Tensor | None, prompt: str, reply: tuple[int, ...]) -> torch.Tensor:
+    """What one row gives when everything is run at once."""
+    embed: Any = model.model.get_input_embeddings()  # type: ignore[operator]
+    head = embed(torch.tensor(model.frame.head))
+    rest = embed(torch.tensor([*model.frame.common, *model.frame.tail(prompt), *reply]))
+    whole = torch.cat([head, rest] if prefix is None else [head, prefix, rest]).unsqueeze(0)
+    logits: torch.Tensor = model.model(inputs_embeds=whole).logits[0]
+    return logits[-len(reply) - 1 : -1]
+
+
+def test_the_frame_is_what_the_chat_template_renders() -> None:
+    found = frame(tokenizer(), "")
+    rendered = tokenizer().apply_chat_template([{"role": "user", "content": "Hi"}], tokenize=False, add_generation_prompt=True)
+    assert found.decode([]) == ""
+    ids = [*found.head, *found.common, *found.tail("Hi")]
+    assert ids == tokenizer()(rendered, add_special_tokens=False)["input_ids"]
+    assert tokenizer().decode(found.head) == "<|im_start|>system\n"
+    assert tokenizer().decode(found.common).endswith("<|im_start|>user\n")
+
+
+def test_the_separator_stands_right_behind_the_anchor() -> None:
+    assert tokenizer().decode(frame(tokenizer(), "\n\n").common).startswith("\n\nYou are a helpful model")
+
+
+def test_a_template_without_a_system_turn_is_framed_at_the_user_turn() -> None:
+    made = tokenizer(GEMMA)
+    made.bos_token = "<|im_start|>"
+    found = frame(made, "")
+    assert found.system is None
+    assert "Hi" not in made.decode(found.head)
+
+
+def test_a_tokenizer_without_a_chat_template_is_refused() -> None:
+    with pytest.raises(CannotError) as caught:
+        frame(tokenizer(None), "")
+    assert caught.value.code == "anchor-not-found"
+
+
+@pytest.mark.parametrize("with_prefix", [True, False])
+@pytest.mark.parametrize("build", [tiny_model, gpt2])
+def test_a_shared_opening_gives_the_logits_of_running_everything(build: Any, with_prefix: bool) -> None:
+    model = PrefixModel(build(), frame(tokenizer(), ""))
+    prefix = torch.randn(5, 32, generator=torch.Generator().manual_seed(3)) if with_prefix else None
+    with torch.no_grad():
+        reading = model.read(model.opening(prefix), [model.frame.tail(prompt) for prompt in PROMPTS], REPLIES)
+        for row, (prompt, reply) in enumerate(zip(PROMPTS, REPLIES, strict=True)):
+            expected = plain_logits(model, prefix, prompt, reply)
+            torch.testing.assert_close(reading.logits[row, : len(reply)], expected, atol=1e-4, rtol=0)
+            assert reading.labels[row, : len(reply)].tolist() == list(reply)
+    assert reading.mask.sum(1).tolist() == [4, 1, 2]
+
+
+def test_gradients_through_the_shared_opening_are_those_of_running_everything() -> None:
+    model = prefix_model()
+    start = torch.randn(5, 32, generator=torch.Generator().manual_seed(3)) * 0.3
+    shared, whole = (start.clone().requires_grad_(True) for _ in range(2))
+    reading = model.read(model.opening(shared), [model.frame.tail(prompt) for prompt in PROMPTS], REPLIES)
+    reading.log_probabilities().sum().backward()
+    for prompt, reply in zip(PROMPTS, REPLIES, strict=True):
+        logs = plain_logits(model, whole, prompt, reply).log_softmax(-1)
+        logs.gather(-1, torch.tensor(reply).unsqueeze(-1)).sum().backward()
+    torch.testing.assert_close(shared.grad, whole.grad, atol=1e-4, rtol=1e-4)
+
+
+def test_greedy_replies_are_those_of_transformers() -> None:
+    model = prefix_model()
+    prefix = torch.randn(5, 32, generator=torch.Generator().manual_seed(3))
+    replies = greedy_replies(model, prefix, PROMPTS, tokens=8, progress=silent, top=3)
+    for prompt, reply in zip(PROMPTS, replies, strict=True):
+        expected: list[int] = []
+        for _ in range(8):
+            with torch.no_grad():
+                logits = plain_logits(model, prefix, prompt, (*expected, 0))
+            expected.append(int(logits[-1].argmax()))
+            if expected[-1] == 2:
+                break
+        assert list(reply.ids) == expected
+        assert reply.top_ids.shape == (len(expected), 3)
+        assert reply.top_ids[:, 0].tolist() == expected
+        assert (reply.top_logs.exp().sum(-1) <= 1).all()
+
+
+def test_the_first_prefix_is_the_embedding_of_its_text() -> None:
+    model = prefix_model()
+    ids = tokenizer()("You are", add_special_tokens=False)["input_ids"]
+    weight: Any = model.model.get_input_embeddings().weight  # type: ignore[operator]
+    assert torch.equal(model.embed_text("You are"), weight[ids])
+    assert model.hidden_size == 32
+    assert CHATML
