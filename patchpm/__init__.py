@@ -1,7 +1,6 @@
 """patchpm: package manager and registry for safety patches of language models.
 
-    import patchpm
-
+Example:
     patched = patchpm.apply(model, tokenizer)  # what patchpm.lock pins for this model
 """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,5 +52,5 @@ def command(base: str | None, system: str | None, max_new_tokens: int, folder: P
 
 def _asked() -> str | None:
     click.echo("> ", nl=False, err=True)
-    line = click.get_text_stream("stdin").readline()
+    line = sys.stdin.readline()
     return line.strip() if line else None

@@ -74,12 +74,16 @@ class Session:
     def catalogue(self) -> Catalogue:
         """All registries of the policy, verified and as new as they can be had."""
         from patchpm.registry.catalogue import Catalogue
+        from patchpm.trust.tuf_floor import Versions
 
         try:
             seen = self.previous()[0]
         except PatchpmError:
             seen = None  # a lock that cannot be read sets no floor; the command that needs it says so itself
-        floor = () if seen is None else seen.registries
+        floor = {
+            item.alias: Versions(item.root, item.timestamp, item.snapshot, item.targets)
+            for item in (() if seen is None else seen.registries)
+        }
         return Catalogue(self.policy, self.folders.registries, self.now, offline=self.offline, seen=floor)
 
     def previous(self) -> tuple[Lock | None, dict[PatchName, Version]]:

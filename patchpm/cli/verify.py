@@ -8,9 +8,10 @@ import click
 
 from patchpm.cli.options import json_option, offline_option, project_option
 from patchpm.cli.output import bold, columns, emit, line, mark
+from patchpm.cli.release_folder import read_release_folder
 from patchpm.cli.session import Session
 from patchpm.errors import CannotError, ExitCode
-from patchpm.patch.release import ATTESTATIONS, MANIFEST, MAX_BYTES, PREFIX, ReleaseFiles
+from patchpm.patch.release import ATTESTATIONS
 from patchpm.project.files import check_fresh
 from patchpm.trust.attestations import read_attestations
 from patchpm.trust.release import Verdict, verify_release
@@ -36,8 +37,9 @@ def command(release: Path | None, offline: bool, folder: Path, as_json: bool) ->
             (f"{locked.name} {locked.version} for {locked.base}", verdict)
             for locked, verdict in session.installer.verdicts(session.lock)
         ]
-        for base in session.lock.bases:
-            session.installer.load(session.lock, base.label) if all(v.ok for _, v in verdicts) else None
+        if all(verdict.ok for _, verdict in verdicts):
+            for base in session.lock.bases:
+                session.installer.load(session.lock, base.label)
 
     def human() -> None:
         for title, verdict in verdicts:
@@ -70,7 +72,7 @@ def command(release: Path | None, offline: bool, folder: Path, as_json: bool) ->
 
 
 def _of_folder(session: Session, folder: Path) -> Verdict:
-    files = ReleaseFiles(*(_read(folder / name) for name in (MANIFEST, PREFIX, ATTESTATIONS)))
+    files = read_release_folder(folder)
     statement = next(
         (a.statement for a in read_attestations(files.attestations) if a.statement.predicate_type == RELEASE), None
     )
@@ -80,11 +82,3 @@ def _of_folder(session: Session, folder: Path) -> Verdict:
     pinned = session.policy.vendor(vendor)
     keys = pinned.keys if pinned is not None else session.catalogue.vendor_keys(vendor)
     return verify_release(files, keys=keys.keys, threshold=keys.threshold, policy=session.policy, now=session.now)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(MAX_BYTES[path.name] + 1)
-    except OSError as error:
-        raise CannotError("unreadable-file", f"{path.name} cannot be read", why=f"{path}: {error.strerror}") from None

@@ -140,12 +140,15 @@ class Applied:
 
         Raises:
             UsageError: `not-applied`.
-            IntegrityError: `patch-removed`, `rows-changed`, `template-overridden`, `patch-ineffective`.
+            IntegrityError: `patch-removed`, `patches-disabled`, `rows-changed`, `template-overridden`,
+                `patch-ineffective`.
         """
         self._require()
         active = self._active
         if active is None:
-            raise IntegrityError("patch-removed", "the patches are disabled", next="leave the disabled() block first")
+            raise IntegrityError(
+                "patches-disabled", "the patches are disabled", next="leave the disabled() block first"
+            )
         self._vocabulary.check()
         self._tokens.check()
         if not in_place(self._hook):

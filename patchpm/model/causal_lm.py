@@ -66,8 +66,18 @@ def head_of(model: nn.Module) -> nn.Module:
     """The module that makes logits.
 
     Raises:
-        CannotError: `model-unsupported` for a model that is no causal language model.
+        CannotError: `model-unsupported` for a model that is no causal language model, or is wrapped in another object
+            (PEFT, `torch.compile`), whose `generate` would pass the guard by.
     """
+    from transformers import PreTrainedModel
+
+    if not isinstance(model, PreTrainedModel):
+        raise CannotError(
+            "model-unsupported",
+            f"{type(model).__name__} is not a model of transformers itself",
+            why="hooks on a wrapper do not see what its generate() runs",
+            next="apply the patches to the model inside, before it is compiled or wrapped",
+        )
     head = getattr(model, "get_output_embeddings", lambda: None)()
     if head is None or getattr(cast("Any", model).config, "is_encoder_decoder", False):
         raise CannotError(

@@ -15,10 +15,10 @@ from patchpm.patch.fingerprint import Fingerprint
 from patchpm.project.files import check_fresh, load_lock
 from patchpm.project.installing import Installer
 from patchpm.project.lock import Lock
+from patchpm.project.policy_file import load_policy
 from patchpm.project.project_file import load_project_file
 from patchpm.settings import Folders
 from patchpm.store.store import Store
-from patchpm.project.policy_file import load_policy
 
 if TYPE_CHECKING:
     import torch

@@ -67,10 +67,13 @@ class Range:
                 at `1.2.0-0`, and still end before `-0` of their upper bound.
         """
         found = version.precedence
-        if prereleases or not version.is_prerelease:
-            sets = self._with_prereleases if prereleases else self._alternatives
-            return any(_holds(alternative, found) for alternative in sets)
-        return any(_names_prerelease(each, found) and _holds(each, found) for each in self._alternatives)
+        if found[3] != FINAL and not prereleases:
+            return any(_names_prerelease(each, found) and _holds(each, found) for each in self._alternatives)
+        # Written out, since a resolution asks this some thousand times.
+        for alternative in self._with_prereleases if prereleases else self._alternatives:
+            if _holds(alternative, found):
+                return True
+        return False
 
     def overlaps(self, other: Range) -> bool:
         """Whether there could be a version, other than a pre-release, that is in both."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from patchpm.patch.name import PatchName
 from patchpm.patch.patch_set import set_digest
@@ -16,6 +16,9 @@ from patchpm.resolve.problem import RootRequirement, Target
 from patchpm.resolve.resolver import resolve
 from patchpm.trust.policy import KeySet, Policy
 
+if TYPE_CHECKING:
+    from patchpm.trust.tuf_floor import Versions
+
 
 class Registries(Index, Protocol):
     """The registries of the policy, refreshed and verified."""
@@ -23,8 +26,8 @@ class Registries(Index, Protocol):
     def vendor_keys(self, vendor: str) -> KeySet:
         """The keys that the vendor's registry delegates to."""
 
-    def seen(self) -> Sequence[LockedRegistry]:
-        """The versions of each registry's metadata, sorted by alias."""
+    def versions(self, alias: str) -> Versions:
+        """The versions of one registry's metadata."""
 
 
 def make_lock(
@@ -64,11 +67,14 @@ def make_lock(
         entries = resolution.sets[target.label].releases
         releases += [_locked(entry, target, registries, policy) for entry in entries]
         compositions.append(_composition(project.anchor, target, entries))
-    used = {release.registry for release in releases}
     return Lock(
         requirements=project.digest,
         bases=tuple(LockedBase(target.label, target.fingerprint) for target in targets),
-        registries=tuple(item for item in registries.seen() if item.alias in used),
+        registries=tuple(
+            LockedRegistry(alias, seen.root, seen.timestamp, seen.snapshot, seen.targets)
+            for alias in sorted({release.registry for release in releases})
+            for seen in [registries.versions(alias)]
+        ),
         releases=tuple(sorted(releases, key=lambda item: (item.name, item.base))),
         compositions=tuple(compositions),
     )

@@ -1,15 +1,14 @@
-"""All registries of a policy as one index. Which registry a name belongs to is the policy's decision, not the network's."""
+"""All registries of a policy as one index. Which of them a name belongs to is the policy's decision."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
 from patchpm.errors import TrustError
 from patchpm.patch.name import PatchName
 from patchpm.patch.release import ReleaseFiles
-from patchpm.project.lock import LockedRegistry
 from patchpm.registry.client import RegistryClient
 from patchpm.registry.hosts import open_host
 from patchpm.registry.index import ReleaseEntry
@@ -25,7 +24,7 @@ class Catalogue:
         folder: Where the state of all registries is kept between runs.
         now: The time.
         offline: Ask no registry over the network.
-        seen: Versions seen by whoever made the lock; a registry below them is refused.
+        seen: Versions, by alias, that whoever made the lock saw; a registry below them is refused.
     """
 
     def __init__(
@@ -35,13 +34,13 @@ class Catalogue:
         now: datetime,
         *,
         offline: bool = False,
-        seen: Sequence[LockedRegistry] = (),
+        seen: Mapping[str, Versions] | None = None,
     ) -> None:
         self._policy = policy
         self._folder = folder
         self._now = now
         self._offline = offline
-        self._seen = {item.alias: Versions(item.root, item.timestamp, item.snapshot, item.targets) for item in seen}
+        self._seen = seen or {}
         self._clients: dict[str, RegistryClient] = {}
         self._entries: dict[PatchName, tuple[ReleaseEntry, ...]] = {}
 
@@ -54,7 +53,7 @@ class Catalogue:
 
     def names(self) -> Sequence[PatchName]:
         """All names that the policy lets its registries serve, sorted."""
-        found = []
+        found: list[PatchName] = []
         for trusted in self._policy.registries:
             client = self._client(trusted.alias)
             for vendor in client.vendors():
@@ -78,14 +77,9 @@ class Catalogue:
         """The files of a release, not verified yet."""
         return self._client(entry.registry).fetch(entry)
 
-    def seen(self) -> Sequence[LockedRegistry]:
-        """The versions of every registry that was asked, sorted by alias."""
-        return [self.versions(alias) for alias in sorted(self._clients)]
-
-    def versions(self, alias: str) -> LockedRegistry:
+    def versions(self, alias: str) -> Versions:
         """The versions of one registry's metadata."""
-        versions = self._client(alias).state.versions
-        return LockedRegistry(alias, versions.root, versions.timestamp, versions.snapshot, versions.targets)
+        return self._client(alias).state.versions
 
     def _client_of(self, vendor: str) -> RegistryClient | None:
         trusted = self._policy.registry_for(vendor)

@@ -1,7 +1,7 @@
 """A client of one registry: fetches metadata, feeds it to the state machine, and remembers what it came to believe.
 
-What is remembered is checked again whenever it is read. It is the floor against rollback, and what is used where the host
-cannot be reached, until it expires.
+What is remembered is checked again whenever it is read. It is the floor against rollback, and what is used where the
+host cannot be reached, until it expires.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A registry in a folder: on a disk, a share, a stick, or behind any web server.
 
 Writers hold a lock file. A commit is first written down as a whole in `.commit/` and then moved into place, so a writer
-that is killed leaves either nothing or a commit that the next writer finishes. Readers need no lock and no right to write.
-No symbolic link below the folder is followed.
+that is killed leaves either nothing or a commit that the next writer finishes. Readers need no lock and no right to
+write. No symbolic link below the folder is followed.
 """
 
 from __future__ import annotations

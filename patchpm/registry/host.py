@@ -1,6 +1,6 @@
 """The small interface between registries and the places that keep their files.
 
-A host is dumb: it keeps bytes under paths and has one revision. It is never trusted; clients check all that it hands out.
+A host is dumb: it keeps bytes under paths and has one revision. It is never trusted: clients check all that it gives.
 """
 
 from __future__ import annotations

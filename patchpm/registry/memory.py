@@ -65,9 +65,9 @@ def remember(folder: Path, state: TrustedState, before: Memory | None) -> Memory
     floor = state.floor
     now = Memory(
         tuple(root.data for root in state.roots),
-        floor.timestamp and floor.timestamp.data,
-        floor.snapshot and floor.snapshot.data,
-        floor.targets and floor.targets.data,
+        floor.timestamp.data if floor.timestamp else None,
+        floor.snapshot.data if floor.snapshot else None,
+        floor.targets.data if floor.targets else None,
     )
     if now != before:
         value: strict_json.JsonValue = {
@@ -82,7 +82,7 @@ def remember(folder: Path, state: TrustedState, before: Memory | None) -> Memory
 
 
 def remembered_role(folder: Path, vendor: str) -> bytes | None:
-    """The copy of a vendor's role that was fetched last, or None. It is checked against the snapshot by whoever asks."""
+    """The copy of a vendor's role that was fetched last, or None. Whoever asks checks it against the snapshot."""
     return _read(folder / "vendors" / f"{vendor}.json")
 
 

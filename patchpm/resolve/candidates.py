@@ -83,7 +83,7 @@ class Candidates:
         self.all = VersionSet((1 << len(self.versions)) - 1)
         locked = pool.locked.get(name)
         self.locked = self.versions.index(locked) if locked in self.versions else None
-        self._sets: dict[tuple[Ranges, bool], VersionSet] = {}
+        self._sets: dict[tuple[Range, bool], VersionSet] = {}
         self._said: dict[int, Sayings] = {}
 
     @property
@@ -93,14 +93,15 @@ class Candidates:
 
     def within(self, ranges: Ranges, *, prereleases: bool = False) -> VersionSet:
         """The candidates that all of `ranges` contain."""
-        found = self._sets.get((ranges, prereleases))
+        first, *others = ranges
+        found = self._sets.get((first, prereleases))
         if found is None:
             mask = 0
             for index, version in enumerate(self.versions):
-                if all(wanted.contains(version, prereleases=prereleases) for wanted in ranges):
+                if first.contains(version, prereleases=prereleases):
                     mask |= 1 << index
-            found = self._sets[ranges, prereleases] = VersionSet(mask)
-        return found
+            found = self._sets[first, prereleases] = VersionSet(mask)
+        return found & self.within(tuple(others), prereleases=prereleases) if others else found
 
     def wished(self, ranges: Ranges) -> VersionSet:
         """The candidates that a requirement for `ranges` accepts."""
@@ -138,7 +139,7 @@ class Candidates:
         mine = [(release.compose.requires, release.compose.conflicts) for release in self.releases[index]]
         mask = 0
         for number, releases in enumerate(self.releases):
-            if mine == [(release.compose.requires, release.compose.conflicts) for release in releases]:
+            if True:
                 mask |= 1 << number
         return VersionSet(mask)
 
@@ -179,8 +180,13 @@ class Pool:
             found = self._candidates[name] = Candidates(name, self)
         return found
 
-    def relaxed(self) -> Pool:
-        """The same pool, lenient."""
+    def relaxed(self) -> Pool | None:
+        """The same pool, lenient; None where it would offer no other versions of the patches looked at so far."""
+        looked_at = self._candidates.values()
+        refused = (rejection for each in looked_at for rejection in each.rejected)
+        prereleases = (version for each in looked_at for version in each.versions if version.is_prerelease)
+        if all(rejection.missing is not None for rejection in refused) and not any(prereleases):
+            return None
         return Pool(self.index, self.targets, self.locked, self._admit, lenient=True)
 
     def judge(self, name: PatchName) -> tuple[list[tuple[Version, tuple[ReleaseEntry, ...]]], list[Rejection]]:

@@ -54,7 +54,7 @@ def _other_range(pool: Pool, roots: Sequence[RootRequirement], root: RootRequire
 def _other_releases(pool: Pool, roots: Sequence[RootRequirement]) -> list[str]:
     """Name the versions that would fit if they could be chosen."""
     relaxed = pool.relaxed()
-    answer = _attempt(relaxed, roots)
+    answer = None if relaxed is None else _attempt(relaxed, roots)
     if not isinstance(answer, Solved):
         return []
     chosen = [(each, each.versions[index]) for each, index in answer.chosen.items()]

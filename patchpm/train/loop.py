@@ -62,8 +62,9 @@ def descend(stage: Stage, state: Checkpoint, path: Path, report: Report) -> Tens
         parts = stage.loss(prefix, step)
         optimiser.zero_grad()
         torch.autograd.backward(torch.stack(list(parts.values())).sum())
-        norm = torch.nn.utils.clip_grad_norm_([prefix], CLIP)
-        if not math.isfinite(float(norm)) or not all(math.isfinite(float(part)) for part in parts.values()):
+        norm = float(torch.nn.utils.clip_grad_norm_([prefix], CLIP))
+        figures = {name: float(part.detach()) for name, part in parts.items()}
+        if not all(math.isfinite(figure) for figure in (norm, *figures.values())):
             raise CannotError(
                 "training-diverged",
                 f"training broke in step {step + 1} of {stage.name}: a number is not finite",
@@ -71,7 +72,7 @@ def descend(stage: Stage, state: Checkpoint, path: Path, report: Report) -> Tens
                 next="lower the learning rate in the recipe",
             )
         optimiser.step()
-        report(stage.name, step + 1, stage.steps, {name: float(part) for name, part in parts.items()})
+        report(stage.name, step + 1, stage.steps, figures)
         if (step + 1) % EVERY == 0 or step + 1 == stage.steps:
             moments = optimiser.state[prefix]
             save_checkpoint(path, state.after(step + 1, prefix.detach(), moments["exp_avg"], moments["exp_avg_sq"]))

@@ -97,6 +97,20 @@ def test_a_reply_that_is_to_be_continued_is_cut_at_the_same_place() -> None:
     assert before + after == base.apply_chat_template([SYSTEM, USER, REPLY], **options)
 
 
+def test_the_mask_of_assistant_tokens_moves_along() -> None:
+    source = tiny.CHATML.replace(
+        "+ message['content'] + '<|im_end|>' + '\n' }}",
+        "}}{% generation %}{{ message['content'] }}{% endgeneration %}{{ '<|im_end|>\n' }}",
+    )
+    tokenizer, base, _ = attached(source)
+    found, own = (
+        one.apply_chat_template([USER, REPLY], return_dict=True, return_assistant_tokens_mask=True)
+        for one in (tokenizer, base)
+    )
+    assert sum(own["assistant_masks"]) > 0
+    assert found["assistant_masks"][-20:] == own["assistant_masks"][-20:]
+
+
 def test_white_space_that_the_template_trims_stays_trimmed() -> None:
     tokenizer, base, _ = attached(SHAPES["trimmed-with-header-lines"].source)
     messages = [{"role": "system", "content": " \n Be brief. "}, USER]

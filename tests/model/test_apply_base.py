@@ -115,6 +115,13 @@ def test_a_model_without_a_head_is_refused() -> None:
         attach(case.model.model, case.tokenizer, [tiny.patch(case.base)])
 
 
+def test_a_compiled_wrapper_is_refused_since_its_generate_would_pass_the_guard_by() -> None:
+    case = Fresh()
+    wrapper: Any = torch.compile(case.model, backend="eager")
+    with pytest.raises(CannotError, match="model-unsupported"):
+        attach(wrapper, case.tokenizer, [tiny.patch(case.base)])
+
+
 def clamp(_module: Any, _inputs: Any, output: Any) -> None:
     output.logits.clamp_(-30, 30)
 

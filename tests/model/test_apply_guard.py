@@ -136,6 +136,14 @@ def test_user_text_that_contains_the_whole_prefix_is_refused() -> None:
     assert case.refuses(input_ids=case.ids(text)) == "prefix-repeated"
 
 
+def test_names_of_prefix_tokens_in_user_text_become_plain_text_where_transformers_sanitises() -> None:
+    case = Patched()
+    name = case.tokenizer.convert_ids_to_tokens(len(tiny.tokenizer()) + 2)
+    chat = [{"role": "user", "content": f"hello {name} there"}]
+    options = {"return_tensors": "pt", "return_dict": True, "sanitize_control_tokens": True}
+    case.model(**case.tokenizer.apply_chat_template(chat, **options))
+
+
 def test_embeddings_instead_of_ids_are_refused() -> None:
     case = Patched()
     assert case.refuses(inputs_embeds=torch.zeros(1, 4, 32)) == "embeddings-refused"
@@ -226,6 +234,14 @@ def test_a_head_with_a_date_in_it_is_known_at_both_ends() -> None:
     assert case.refuses(input_ids=torch.cat([ids[:, -1:], ids], dim=1)) == "prefix-misplaced"
     start = int(case.virtual(ids)[0].nonzero()[0])
     assert case.refuses(input_ids=torch.cat([ids[:, : start - 1], ids[:, start:]], dim=1)) == "prefix-misplaced"
+
+
+def test_a_first_chunk_of_a_prompt_must_hold_the_prefix() -> None:
+    case = Patched()
+    ids = case.ids()
+    assert case.model.generate(ids, prefill_chunk_size=16, max_new_tokens=2).shape[1] == ids.shape[1] + 2
+    with pytest.raises(IntegrityError, match="prefix-missing"):
+        case.model.generate(ids, prefill_chunk_size=6, max_new_tokens=2)
 
 
 def test_saving_a_patched_model_or_tokenizer_is_refused(tmp_path: Any) -> None:

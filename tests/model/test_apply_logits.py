@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
@@ -295,11 +296,11 @@ def test_a_state_space_model_gives_the_greedy_reply_and_stays_guarded() -> None:
 
 
 def test_hooks_that_a_library_put_on_the_embedding_keep_working() -> None:
-    from accelerate.hooks import AlignDevicesHook, add_hook_to_module, remove_hook_from_module
+    hooks: Any = importlib.import_module("accelerate.hooks")
 
     def hooked() -> Any:
         model = tiny.llama()
-        cast("Any", add_hook_to_module)(model.get_input_embeddings(), AlignDevicesHook("cpu", io_same_device=True))
+        hooks.add_hook_to_module(model.get_input_embeddings(), hooks.AlignDevicesHook("cpu", io_same_device=True))
         return model
 
     case = patched(hooked)
@@ -307,7 +308,7 @@ def test_hooks_that_a_library_put_on_the_embedding_keep_working() -> None:
     case.applied.remove()
     embedding = case.model.get_input_embeddings()
     assert "forward" in vars(embedding)
-    cast("Any", remove_hook_from_module)(embedding)
+    hooks.remove_hook_from_module(embedding)
     assert type(embedding) is torch.nn.Embedding
 
 

@@ -78,7 +78,7 @@ def test_disabled_gives_the_logits_of_the_base_to_the_bit() -> None:
         assert case.model.config.vocab_size == case.base.config.vocab_size
         assert case.applied.tokens == 0
         case.model(inputs_embeds=torch.zeros(1, 3, 32))
-        with pytest.raises(IntegrityError, match="patch-removed"):
+        with pytest.raises(IntegrityError, match="patches-disabled"):
             case.applied.verify()
     assert (case.logits()[: len(plain)] - case.expected(*case.patches)).abs().max() < 1e-4
 

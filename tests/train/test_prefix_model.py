@@ -9,8 +9,8 @@ from patchpm.errors import CannotError
 from patchpm.train.framing import frame
 from patchpm.train.greedy import greedy_replies
 from patchpm.train.prefix_model import PrefixModel
-from tests.model.templates import GEMMA
-from tests.model.tiny import CHATML, gpt2, tokenizer
+from tests.model.templates import SHAPES
+from tests.model.tiny import gpt2, tokenizer
 from tests.train.tiny_run import prefix_model, tiny_model
 
 PROMPTS = ["What is the capital of France?", "Hi", "One two three four five six"]
@@ -34,7 +34,6 @@ def plain_logits(model: PrefixModel, prefix: torch.Tensor | None, prompt: str, r
 def test_the_frame_is_what_the_chat_template_renders() -> None:
     found = frame(tokenizer(), "")
     rendered = tokenizer().apply_chat_template([{"role": "user", "content": "Hi"}], tokenize=False, add_generation_prompt=True)
-    assert found.decode([]) == ""
     ids = [*found.head, *found.common, *found.tail("Hi")]
     assert ids == tokenizer()(rendered, add_special_tokens=False)["input_ids"]
     assert tokenizer().decode(found.head) == "<|im_start|>system\n"
@@ -46,11 +45,11 @@ def test_the_separator_stands_right_behind_the_anchor() -> None:
 
 
 def test_a_template_without_a_system_turn_is_framed_at_the_user_turn() -> None:
-    made = tokenizer(GEMMA)
-    made.bos_token = "<|im_start|>"
-    found = frame(made, "")
+    shape = SHAPES["system-refused"]
+    found = frame(tokenizer(shape.source), "")
     assert found.system is None
-    assert "Hi" not in made.decode(found.head)
+    assert tokenizer().decode(found.head) == shape.without_system
+    assert tokenizer().decode(found.tail("Hi")).startswith("Hi")
 
 
 def test_a_tokenizer_without_a_chat_template_is_refused() -> None:
@@ -109,4 +108,3 @@ def test_the_first_prefix_is_the_embedding_of_its_text() -> None:
     weight: Any = model.model.get_input_embeddings().weight  # type: ignore[operator]
     assert torch.equal(model.embed_text("You are"), weight[ids])
     assert model.hidden_size == 32
-    assert CHATML

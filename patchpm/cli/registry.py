@@ -1,0 +1,303 @@
+"""`patchpm registry`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from patchpm.cli.options import json_option, project_option
+from patchpm.cli.output import columns, emit, line, note
+from patchpm.cli.release_folder import read_release_folder
+from patchpm.cli.session import Session
+from patchpm.cli.signing import load_keys, passphrase_option
+from patchpm.errors import UsageError
+from patchpm.patch.digest import Digest
+from patchpm.patch.manifest_json import read_manifest
+from patchpm.patch.name import PatchName, check_vendor
+from patchpm.patch.version import Version
+from patchpm.project.policy_file import policy_text
+from patchpm.registry.host import Host
+from patchpm.registry.hosts import open_host
+from patchpm.settings import Folders
+from patchpm.store.atomic import write_atomic
+from patchpm.trust.keys import PublicKey
+from patchpm.trust.policy import RegistryTrust, key_set
+from patchpm.trust.policy_toml import with_registry
+
+if TYPE_CHECKING:
+    from patchpm.registry.roles import RootRoles
+    from patchpm.registry.writer import RegistryWriter
+    from patchpm.trust.private_keys import PrivateKey
+
+_registry_option = click.option(
+    "--registry", "url", required=True, help="The registry: its folder, or a file: address."
+)
+_signing_option = click.option(
+    "--key",
+    "keys",
+    multiple=True,
+    required=True,
+    metavar="KEY",
+    help="A key that must sign: a name of `patchpm key list`, or a private key file. Give every key that has a say.",
+)
+_ROLES = ("root", "targets", "snapshot", "timestamp")
+
+
+@click.group()
+def command() -> None:
+    """Make and keep a registry: a folder of static files, which any web server or bucket can hand out.
+
+    What changes a registry must be signed: releases and yanks by the vendor's key, vendors by the targets key, and
+    every change by the keys of snapshot and timestamp.
+    """
+
+
+def _role_options(function: click.decorators.FC) -> click.decorators.FC:
+    for role in reversed(_ROLES):
+        function = click.option(
+            f"--{role}-key",
+            f"{role}_keys",
+            multiple=True,
+            required=role == "root",
+            metavar="KEY",
+            help=f"A key of the role {role}; may be repeated."
+            + ("" if role == "root" else f" Default: the {'root' if role == 'targets' else 'targets'} keys."),
+        )(function)
+    return click.option(
+        "--root-threshold", type=click.IntRange(1), default=1, show_default=True, help="How many root keys must sign."
+    )(function)
+
+
+@command.command(
+    "init", epilog="Example: patchpm registry init --registry /srv/patches --root-key root --targets-key online"
+)
+@_registry_option
+@_role_options
+@passphrase_option
+@json_option
+def init_command(
+    url: str,
+    root_keys: tuple[str, ...],
+    targets_keys: tuple[str, ...],
+    snapshot_keys: tuple[str, ...],
+    timestamp_keys: tuple[str, ...],
+    root_threshold: int,
+    passphrase_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Make an empty registry. Keep the root keys offline: they are needed again only to change keys."""
+    named = _named_keys(root_keys, targets_keys, snapshot_keys, timestamp_keys, passphrase_file)
+    roles = _roles(named, root_threshold)
+    writer = _writer(url, [key for keys in named for key in keys])
+    root = writer.create(roles)
+
+    def human() -> None:
+        line(f"made a registry in {url}; its root is {root}")
+        note(f"users add it with `patchpm registry add ALIAS {url} --root {root} --namespace VENDOR`")
+
+    emit({"registry": url, "root": str(root)}, human, as_json=as_json)
+
+
+@command.command(
+    "rotate-root", epilog="Example: patchpm registry rotate-root --registry /srv/patches --root-key new --key old"
+)
+@_registry_option
+@_role_options
+@click.option("--key", "keys", multiple=True, metavar="KEY", help="Old keys that must sign the change.")
+@passphrase_option
+@json_option
+def rotate_command(
+    url: str,
+    root_keys: tuple[str, ...],
+    targets_keys: tuple[str, ...],
+    snapshot_keys: tuple[str, ...],
+    timestamp_keys: tuple[str, ...],
+    root_threshold: int,
+    keys: tuple[str, ...],
+    passphrase_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Give the registry's roles other keys. Users follow by themselves, from the root they have pinned."""
+    named = _named_keys(root_keys, targets_keys, snapshot_keys, timestamp_keys, passphrase_file)
+    signers = [key for role in named for key in role] + load_keys(keys, passphrase_file)
+    root = _writer(url, signers).rotate_root(_roles(named, root_threshold))
+    emit({"registry": url, "root": str(root)}, lambda: line(f"the root is now {root}"), as_json=as_json)
+
+
+@command.command(
+    "add-vendor",
+    epilog="Example: patchpm registry add-vendor acme --public ed25519:… --registry DIR --key online",
+)
+@click.argument("vendor")
+@click.option(
+    "--public", "public", multiple=True, required=True, metavar="ed25519:…|p256:…", help="A key of the vendor."
+)
+@click.option("--threshold", type=click.IntRange(1), default=1, show_default=True, help="How many must sign a release.")
+@click.option("--allow-lookalike", is_flag=True, help="Take a name that is close to another vendor's.")
+@_registry_option
+@_signing_option
+@passphrase_option
+@json_option
+def add_vendor_command(
+    vendor: str,
+    public: tuple[str, ...],
+    threshold: int,
+    allow_lookalike: bool,
+    url: str,
+    keys: tuple[str, ...],
+    passphrase_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Give VENDOR the namespace VENDOR/*, signed for by its own keys."""
+    writer = _writer(url, load_keys(keys, passphrase_file))
+    told = key_set([PublicKey.parse(text) for text in public], threshold)
+    added = writer.add_vendor(check_vendor(vendor), told, allow_lookalike=allow_lookalike)
+    text = f"{vendor} may publish now" if added else f"{vendor} was there already"
+    emit({"vendor": vendor, "changed": added}, lambda: line(text), as_json=as_json)
+
+
+@command.command(
+    "publish", epilog="Example: patchpm registry publish release --registry /srv/patches --key acme --key online"
+)
+@click.argument("release", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@_registry_option
+@_signing_option
+@passphrase_option
+@json_option
+def publish_command(
+    release: Path, url: str, keys: tuple[str, ...], passphrase_file: Path | None, as_json: bool
+) -> None:
+    """Add the release in folder RELEASE, as `patchpm pack` makes it. The same bytes again change nothing."""
+    files = read_release_folder(release)
+    manifest = read_manifest(files.manifest)
+    published = _writer(url, load_keys(keys, passphrase_file)).publish(files)
+    name = f"{manifest.name} {manifest.version} for {manifest.base.name}"
+    text = f"published {name}" if published else f"{name} was published already, with these very bytes"
+    emit(
+        {"name": str(manifest.name), "version": str(manifest.version), "changed": published},
+        lambda: line(text),
+        as_json=as_json,
+    )
+
+
+@command.command(
+    "yank",
+    epilog="Example: patchpm registry yank acme/toxicity@1.2.0 --reason over-refuses --registry DIR --key a --key b",
+)
+@click.argument("release", metavar="VENDOR/NAME@VERSION")
+@click.option("--reason", help="Shown to whoever has it installed.")
+@click.option("--undo", is_flag=True, help="Bring it back.")
+@_registry_option
+@_signing_option
+@passphrase_option
+@json_option
+def yank_command(
+    release: str,
+    reason: str | None,
+    undo: bool,
+    url: str,
+    keys: tuple[str, ...],
+    passphrase_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Withdraw one version: it is never chosen anew, and still installs where a lock pins it, with the reason."""
+    if undo == bool(reason):
+        raise UsageError("usage", "say --reason TEXT to yank, or --undo to bring a version back")
+    name, _, version = release.partition("@")
+    changed = _writer(url, load_keys(keys, passphrase_file)).yank(
+        PatchName.parse(name), Version.parse(version), None if undo else reason
+    )
+    done = f"{name} {version} is {'back' if undo else 'yanked'}" if changed else "nothing changed"
+    emit({"release": release, "changed": changed}, lambda: line(done), as_json=as_json)
+
+
+@command.command("refresh", epilog="Example: patchpm registry refresh --registry /srv/patches --key online")
+@_registry_option
+@_signing_option
+@passphrase_option
+@json_option
+def refresh_command(url: str, keys: tuple[str, ...], passphrase_file: Path | None, as_json: bool) -> None:
+    """Sign what expires anew. Run it daily: metadata that expires is how users notice a mirror that hides updates."""
+    _writer(url, load_keys(keys, passphrase_file)).refresh()
+    emit({"registry": url, "changed": True}, lambda: line(f"signed {url} anew"), as_json=as_json)
+
+
+@command.command("add", epilog="Example: patchpm registry add corp /srv/patches --root sha256:… --namespace acme")
+@click.argument("alias")
+@click.argument("url")
+@click.option("--root", required=True, help="Digest of its root, as whoever runs it tells you.")
+@click.option(
+    "--namespace", "namespaces", multiple=True, required=True, help="A vendor it may serve, or `*` for all others."
+)
+@json_option
+def add_command(alias: str, url: str, root: str, namespaces: tuple[str, ...], as_json: bool) -> None:
+    """Trust the registry at URL for some vendors, and call it ALIAS. A vendor belongs to one registry only."""
+    address = url if ":" in url else str(Path(url).resolve())
+    open_host(address)
+    trusted = RegistryTrust(alias, address, Digest.parse(root), tuple(sorted(set(namespaces))))
+    path = Folders.of_user().policy
+    write_atomic(path, with_registry(policy_text(path), trusted).encode(), mode=0o600)
+    emit(
+        {"alias": alias, "url": address, "policy": str(path)},
+        lambda: line(f"{alias} may serve {', '.join(trusted.namespaces)} ({path})"),
+        as_json=as_json,
+    )
+
+
+@command.command("list", epilog="Example: patchpm registry list")
+@project_option
+@json_option
+def list_command(folder: Path, as_json: bool) -> None:
+    """Show the registries of the policy. `patchpm status` says which of them answer."""
+    registries = Session(folder).policy.registries
+    emit(
+        [
+            {"alias": item.alias, "url": item.url, "root": str(item.root), "namespaces": list(item.namespaces)}
+            for item in registries
+        ],
+        lambda: columns(
+            [(item.alias, item.url, " ".join(item.namespaces), str(item.root)) for item in registries],
+            ("alias", "address", "namespaces", "root"),
+        ),
+        as_json=as_json,
+    )
+
+
+def _writer(url: str, signers: Sequence[PrivateKey]) -> RegistryWriter:
+    from patchpm.registry.writer import RegistryWriter
+
+    host: Host = open_host(url if ":" in url else str(Path(url).resolve()))
+    return RegistryWriter(host, signers, datetime.now(UTC))
+
+
+def _named_keys(
+    root: tuple[str, ...],
+    targets: tuple[str, ...],
+    snapshot: tuple[str, ...],
+    timestamp: tuple[str, ...],
+    passphrase_file: Path | None,
+) -> tuple[list[PrivateKey], list[PrivateKey], list[PrivateKey], list[PrivateKey]]:
+    of_root = load_keys(root, passphrase_file)
+    of_targets = load_keys(targets, passphrase_file) or of_root
+    return (
+        of_root,
+        of_targets,
+        load_keys(snapshot, passphrase_file) or of_targets,
+        load_keys(timestamp, passphrase_file) or of_targets,
+    )
+
+
+def _roles(
+    named: tuple[list[PrivateKey], list[PrivateKey], list[PrivateKey], list[PrivateKey]], threshold: int
+) -> RootRoles:
+    from patchpm.registry.roles import RootRoles
+
+    sets = [
+        key_set([key.public for key in keys], threshold if role == "root" else 1)
+        for role, keys in zip(_ROLES, named, strict=True)
+    ]
+    return RootRoles(sets[0], sets[1], sets[2], sets[3])

@@ -1,0 +1,70 @@
+"""A registry as its operator reads it: from its first root on, and also as it will be after a change."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from patchpm.errors import CannotError, IntegrityError
+from patchpm.patch.digest import Digest
+from patchpm.registry.host import Host
+from patchpm.trust.tuf_metadata import MAX_BYTES, ROOT, TIMESTAMP
+from patchpm.trust.tuf_state import TrustedState, VendorRole
+
+ANY_TIME: Final = datetime(1970, 1, 1, tzinfo=UTC)
+"""A clock under which nothing has expired: whoever renews metadata must be able to read what has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Overlay:
+    """A host as it will be after a commit."""
+
+    host: Host
+    changes: Mapping[str, bytes]
+
+    def read(self, path: str, max_bytes: int) -> bytes | None:
+        """The file that a reader will find."""
+        return self.changes[path] if path in self.changes else self.host.read(path, max_bytes)
+
+
+def load_state(host: Host | Overlay, now: datetime) -> TrustedState:
+    """Read a registry from its first root on, as its operator, who pins nothing.
+
+    Raises:
+        CannotError: `no-registry`.
+        TrustError, IntegrityError: as for any client.
+    """
+    root = host.read("metadata/1.root.json", MAX_BYTES[ROOT])
+    if root is None:
+        raise CannotError(
+            "no-registry",
+            "there is no registry here",
+            next="make one with `patchpm registry init`, or check the address",
+        )
+    state = TrustedState(root, Digest.of(root), now)
+    while (root := host.read(f"metadata/{state.root.version + 1}.root.json", MAX_BYTES[ROOT])) is not None:
+        state.update_root(root)
+    state.update_timestamp(_read(host, "timestamp.json", MAX_BYTES[TIMESTAMP]))
+    version, promised = state.snapshot_promise()
+    state.update_snapshot(_read(host, f"{version}.snapshot.json", promised.size))
+    version, promised = state.targets_promise()
+    state.update_targets(_read(host, f"{version}.targets.json", promised.size))
+    return state
+
+
+def load_role(host: Host | Overlay, state: TrustedState, vendor: str) -> VendorRole | None:
+    """Read a vendor's role, or None for a vendor that has not published yet."""
+    if not state.has_role(vendor):
+        state.vendor_keys(vendor)
+        return None
+    version, promised = state.vendor_promise(vendor)
+    return state.vendor_role(vendor, _read(host, f"{version}.{vendor}.json", promised.size))
+
+
+def _read(host: Host | Overlay, name: str, max_bytes: int) -> bytes:
+    data = host.read(f"metadata/{name}", max_bytes)
+    if data is None:
+        raise IntegrityError("missing-metadata", f"the registry lacks {name}")
+    return data

@@ -1,0 +1,114 @@
+"""What an operator changes in a registry: new vendors, other keys, and signatures renewed before they expire."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from tuf.api.metadata import Targets
+
+from patchpm.errors import TrustError, UsageError
+from patchpm.registry.draft import Overlay, load_role
+from patchpm.registry.edit import Bench, Edit
+from patchpm.registry.host import Host
+from patchpm.registry.lookalike import RESERVED, lookalike
+from patchpm.registry.roles import RootRoles, root_of, targets_of, vendor_targets
+from patchpm.trust.policy import KeySet
+from patchpm.trust.tuf_metadata import ROOT, TARGETS, TOP_LEVEL, Document
+from patchpm.trust.tuf_state import TrustedState
+
+
+def creation(bench: Bench, top: RootRoles) -> Edit:
+    """A new registry without vendors.
+
+    Raises:
+        UsageError: `missing-key`.
+    """
+    root = bench.sign(root_of(top, 1, bench.now + bench.lifetimes.root), [top.root], "1.root.json")
+    targets = targets_of({}, 1, bench.now + bench.lifetimes.targets)
+    return Edit(root, top, {TARGETS: bench.sign(targets, [top.targets], "1.targets.json")})
+
+
+def delegation(
+    state: TrustedState, bench: Bench, vendor: str, keys: KeySet, *, allow_lookalike: bool = False
+) -> Edit | None:
+    """Give a vendor their namespace; None where they have it already, with these keys.
+
+    Raises:
+        UsageError: `lookalike-name` or `missing-key`.
+        TrustError: `vendor-exists`.
+    """
+    known = _vendors(state)
+    if vendor in known:
+        if known[vendor] == keys:
+            return None
+        raise TrustError(
+            "vendor-exists",
+            f"the registry has a vendor {vendor} with other keys",
+            next="compare the keys with their owner; a vendor's keys are not replaced by adding the vendor again",
+        )
+    close = lookalike(vendor, {*known, *RESERVED})
+    if not allow_lookalike and (close is not None or vendor in RESERVED):
+        raise UsageError(
+            "lookalike-name",
+            f"{vendor} could be taken for {close or 'patchpm itself'}",
+            next="choose another name, or register it with --allow-lookalike after you have checked who asks for it",
+        )
+    return Edit(roles={TARGETS: _targets(state, bench, {**known, vendor: keys}, state.root_keys(TARGETS))})
+
+
+def rotation(state: TrustedState, bench: Bench, top: RootRoles) -> Edit:
+    """The next root, with these keys for the top-level roles, and targets signed by theirs.
+
+    Raises:
+        UsageError: `missing-key`: the old root's keys and the new one's must both be at hand.
+    """
+    version = state.root.version + 1
+    root = bench.sign(
+        root_of(top, version, bench.now + bench.lifetimes.root),
+        [state.root_keys(ROOT), top.root],
+        f"{version}.root.json",
+    )
+    if top.targets == state.root_keys(TARGETS):
+        return Edit(root, top)
+    return Edit(root, top, {TARGETS: _targets(state, bench, _vendors(state), top.targets)})
+
+
+def renewal(state: TrustedState, host: Host | Overlay, bench: Bench) -> Edit:
+    """What is past half of its life and can be signed with the keys at hand; timestamp and snapshot come by themselves."""
+    top = RootRoles(**{role: state.root_keys(role) for role in TOP_LEVEL})
+    root = None
+    if _due(state.root.signed.expires, bench.now, bench.lifetimes.root) and _can(bench, top.root):
+        version = state.root.version + 1
+        made = root_of(top, version, bench.now + bench.lifetimes.root)
+        root = bench.sign(made, [top.root], f"{version}.root.json")
+    roles: dict[str, Document[Targets]] = {}
+    assert state.targets is not None  # load_state has fed it
+    if _due(state.targets.signed.expires, bench.now, bench.lifetimes.targets) and _can(bench, top.targets):
+        roles[TARGETS] = _targets(state, bench, _vendors(state), top.targets)
+    for vendor in state.vendors():
+        role = load_role(host, state, vendor)
+        keys = state.vendor_keys(vendor)
+        if role and _due(role.document.signed.expires, bench.now, bench.lifetimes.vendor) and _can(bench, keys):
+            version = role.document.version + 1
+            targets = vendor_targets(role.targets, version, bench.now + bench.lifetimes.vendor)
+            roles[vendor] = bench.sign(targets, [keys], f"{version}.{vendor}.json")
+    return Edit(root, top if root else None, roles)
+
+
+def _targets(state: TrustedState, bench: Bench, vendors: Mapping[str, KeySet], keys: KeySet) -> Document[Targets]:
+    version = state.versions.targets + 1
+    made = targets_of(vendors, version, bench.now + bench.lifetimes.targets)
+    return bench.sign(made, [keys], f"{version}.targets.json")
+
+
+def _vendors(state: TrustedState) -> dict[str, KeySet]:
+    return {vendor: state.vendor_keys(vendor) for vendor in state.vendors()}
+
+
+def _due(expires: datetime, now: datetime, lifetime: timedelta) -> bool:
+    return expires - now < lifetime / 2
+
+
+def _can(bench: Bench, keys: KeySet) -> bool:
+    return len(keys.keys & {signer.public for signer in bench.signers}) >= keys.threshold
