@@ -27,8 +27,8 @@ def attach(
     """Apply patches, in the order given, to a model and its tokenizer; both are changed in place and stay in use.
 
     After it, everything that goes through the tokenizer carries the prefix: `apply_chat_template` at `system-start`,
-    and `tokenizer(text)` at `text-start`. A forward that starts a sequence without it is refused, as long as the model is
-    called as a module or through `generate` (`model.forward(...)` itself runs no hook). If anything fails, model and
+    and `tokenizer(text)` at `text-start`. A forward that starts a sequence without it is refused, as long as the model
+    is called as a module or through `generate` (`model.forward(...)` itself runs no hook). If anything fails, model and
     tokenizer are left as they were.
 
     Args:

@@ -17,7 +17,7 @@ ALIAS: Final = "builtin"
 URL: Final = "builtin:"
 """The address that stands for this registry in a policy."""
 VENDOR: Final = "patchpm"
-ROOT: Final = Digest.parse("sha256:0000000000000000000000000000000000000000000000000000000000000000")
+ROOT: Final = Digest.parse("sha256:0cf90ba9b976dd7eca9759ab49c4d3db0e167661e9330485b072d4c61ec20e4a")
 """Of `builtin_registry/metadata/1.root.json`."""
 
 

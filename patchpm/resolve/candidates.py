@@ -139,7 +139,7 @@ class Candidates:
         mine = [(release.compose.requires, release.compose.conflicts) for release in self.releases[index]]
         mask = 0
         for number, releases in enumerate(self.releases):
-            if True:
+            if mine == [(release.compose.requires, release.compose.conflicts) for release in releases]:
                 mask |= 1 << number
         return VersionSet(mask)
 

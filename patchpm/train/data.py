@@ -87,7 +87,7 @@ def _split(source: Source, digest: Digest, rows: list[str], near: NearDuplicates
             "too-few-rows",
             f"the source {source.name} has too few prompts",
             why=f"{len(held) + len(rest)} can be used, {missing} more are asked for",
-            next="lower train, dev or held_out of this source; near duplicates of held-out prompts are never trained on",
+            next="lower train, dev or held_out of this source; near duplicates of held-out ones are left out",
         )
     taken.update(normalised(row) for row in used)
     return SplitSource(source, digest, tuple(used[: source.train]), tuple(used[source.train :]), tuple(held))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import random
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from patchpm.train.greedy import Progress
+from patchpm.train.greedy import BATCH, Progress
 from patchpm.train.losses import imitation, preference
 from patchpm.train.prefix_model import Opening, PrefixModel, Reading
 from patchpm.train.recipe import DpoRecipe, SftRecipe
@@ -16,22 +16,40 @@ from patchpm.train.rows import Row, Rows
 from patchpm.train.schedule import Schedule
 from patchpm.train.sft import stay_with
 
+_Done = Callable[[int], None]
+
 
 @dataclass(frozen=True, slots=True)
-class _Pairs:
-    """Rows with two replies each."""
+class _Pair:
+    """A row with its two replies."""
 
-    rows: list[Row]
-    winners: list[tuple[int, ...]]
-    losers: list[tuple[int, ...]]
+    row: Row
+    winner: tuple[int, ...]
+    loser: tuple[int, ...]
+    winner_before: float = 0.0
+    """Log-probability under the reference."""
+    loser_before: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Pool:
+    """Pairs of one kind, and which of them each step sees."""
+
+    pairs: list[_Pair]
+    schedule: Schedule
+
+    def batch(self, step: int) -> list[_Pair]:
+        return [self.pairs[number] for number in self.schedule.rows(step)]
 
 
 class Dpo:
     """The stage's loss, step by step. The reference is the prefix that SFT made.
 
-    The first stage's loss on the winners is kept in, so that text stays fluent.
+    Only the first tokens of each reply are compared, since that is where a model decides to refuse, and only the pairs
+    that the reference is most wrong about are trained on. The first stage's loss on the winners is kept in, so that
+    text stays fluent.
 
-    Source: arXiv 2511.08484 stage 2.
+    Source: arXiv 2511.08484 stage 2; the choice of pairs is ours.
     """
 
     name = "dpo"
@@ -44,52 +62,75 @@ class Dpo:
         self._sft = sft
         self._rows = rows
         self._seed = seed
-        self._complied = tuple(row for row in rows.harmful if not row.refused) or rows.harmful
-        self._harmful = Schedule(f"{seed}/dpo/harmful", [len(row.tail) for row in self._complied], recipe.harmful)
-        self._benign = Schedule(f"{seed}/dpo/benign", [len(row.tail) for row in rows.benign], recipe.benign)
-        self._before: list[tuple[Tensor, Tensor]] = []
+        self._pools: tuple[_Pool, _Pool] | None = None
 
     def refer_to(self, reference: Tensor, progress: Progress) -> None:
-        """Compute every step's log-probabilities under the reference, once.
+        """Read every pair under the reference, once, and choose those to train on.
 
         Args:
             reference: `(tokens, hidden_size)` float32, the prefix after SFT.
-            progress: Told after every step.
+            progress: Told of pairs read, of all pairs.
         """
-        self._before = []
+        complied = [row for row in self._rows.harmful if not row.refused] or list(self._rows.harmful)
+        harmful = [self._pair(row, number, refuse=True) for number, row in enumerate(complied)]
+        benign = [self._pair(row, number, refuse=False) for number, row in enumerate(self._rows.benign)]
+        total = len(harmful) + len(benign)
         with torch.no_grad():
             opening = self._model.opening(reference)
-            for step in range(self.steps):
-                read = [self._read(opening, pairs) for pairs in self._pairs(step)]
-                self._before.append((torch.cat([one[0] for one in read]), torch.cat([one[1] for one in read])))
-                progress(step + 1, self.steps)
+            one = self._refer(opening, harmful, lambda done: progress(done, total))
+            other = self._refer(opening, benign, lambda done: progress(len(harmful) + done, total))
+        self._pools = (
+            self._pool("harmful", one, self._recipe.harmful),
+            self._pool("benign", other, self._recipe.benign),
+        )
 
     def loss(self, prefix: Tensor, step: int) -> dict[str, Tensor]:
-        """The parts of the loss of a step; their sum is minimised."""
+        """The parts of the loss of a step; their sum is minimised. `refer_to` comes first."""
+        if self._pools is None:
+            raise RuntimeError("refer_to was not called")
         opening = self._model.opening(prefix)
-        harmful, benign = self._pairs(step)
+        harmful, benign = (pool.batch(step) for pool in self._pools)
         won, lost, refusals = self._read(opening, harmful)
         kept, dropped, answers = self._read(opening, benign)
-        winner_before, loser_before = self._before[step]
         prefer = preference(
-            torch.cat([won, kept]), torch.cat([lost, dropped]), winner_before, loser_before, self._recipe.beta
+            torch.cat([won, kept]),
+            torch.cat([lost, dropped]),
+            torch.tensor([pair.winner_before for pair in (*harmful, *benign)]),
+            torch.tensor([pair.loser_before for pair in (*harmful, *benign)]),
+            self._recipe.beta,
         )
+        places = min(self._recipe.tokens, self._sft.anchor_tokens)
+        anchor = self._sft.anchor_weight * stay_with(answers, [pair.row for pair in benign], places)
         weight = self._recipe.sft_weight
-        anchor = self._sft.anchor_weight * stay_with(answers, benign.rows, self._sft.anchor_tokens)
         return {"prefer": prefer, "refuse": weight * imitation(refusals), "stay": weight * anchor}
 
-    def _pairs(self, step: int) -> tuple[_Pairs, _Pairs]:
-        dice = random.Random(f"{self._seed}/dpo/{step}")
-        harmful = [self._complied[number] for number in self._harmful.rows(step)]
-        benign = [self._rows.benign[number] for number in self._benign.rows(step)]
-        return (
-            _Pairs(harmful, [self._rows.refusal(dice) for _ in harmful], [row.own.ids for row in harmful]),
-            _Pairs(benign, [row.own.ids for row in benign], [self._rows.refusal(dice) for _ in benign]),
-        )
+    def _pair(self, row: Row, number: int, *, refuse: bool) -> _Pair:
+        refusals = self._rows.refusals
+        refusal = refusals[number % len(refusals)][: self._recipe.tokens]
+        own = row.own.ids[: self._recipe.tokens]
+        return _Pair(row, refusal, own) if refuse else _Pair(row, own, refusal)
 
-    def _read(self, opening: Opening, pairs: _Pairs) -> tuple[Tensor, Tensor, Reading]:
+    def _refer(self, opening: Opening, pairs: list[_Pair], progress: _Done) -> list[_Pair]:
+        found = []
+        ranked = sorted(pairs, key=lambda pair: len(pair.row.tail))
+        for start in range(0, len(ranked), BATCH):
+            batch = ranked[start : start + BATCH]
+            winners, losers, _ = self._read(opening, batch)
+            both = zip(batch, winners.tolist(), losers.tolist(), strict=True)
+            found += [_Pair(pair.row, pair.winner, pair.loser, winner, loser) for pair, winner, loser in both]
+            progress(len(found))
+        return found
+
+    def _pool(self, kind: str, pairs: list[_Pair], batch: int) -> _Pool:
+        """The hardest pairs: prompts that the reference refuses least where it should, and most where it should not."""
+        ranked = sorted(pairs, key=lambda pair: pair.winner_before if kind == "harmful" else -pair.loser_before)
+        kept = ranked[: max(1, round(self._recipe.hardest * len(pairs)))]
+        schedule = Schedule(f"{self._seed}/dpo/{kind}", [len(pair.row.tail) for pair in kept], batch)
+        return _Pool(kept, schedule)
+
+    def _read(self, opening: Opening, pairs: Sequence[_Pair]) -> tuple[Tensor, Tensor, Reading]:
         """Log-probabilities of winners and losers, `(pairs,)` each, and the winners' reading."""
-        tails = [row.tail for row in pairs.rows]
-        winners = self._model.read(opening, tails, pairs.winners)
-        losers = self._model.read(opening, tails, pairs.losers)
+        tails = [pair.row.tail for pair in pairs]
+        winners = self._model.read(opening, tails, [pair.winner for pair in pairs])
+        losers = self._model.read(opening, tails, [pair.loser for pair in pairs])
         return winners.log_probabilities().sum(1), losers.log_probabilities().sum(1), winners

@@ -71,6 +71,10 @@ class DpoRecipe:
     """Pairs a step with the refusal preferred."""
     benign: int
     """Pairs a step with the base model's own reply preferred."""
+    tokens: int
+    """How many tokens of each reply are compared."""
+    hardest: float
+    """Share of the pairs that is trained on: those that the first stage is most wrong about."""
     beta: float
     sft_weight: float
     """Weight of the first stage's loss, taken on the preferred replies."""
@@ -186,6 +190,8 @@ def _dpo(table: Table) -> DpoRecipe:
         rate=table.number("rate", low=0),
         harmful=table.integer("harmful", low=1),
         benign=table.integer("benign", low=1),
+        tokens=table.integer("tokens", low=1),
+        hardest=table.number("hardest", low=0, high=1),
         beta=table.number("beta", low=0),
         sft_weight=table.number("sft_weight", low=0),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from typing import Any
 
 from patchpm.errors import UsageError
@@ -24,11 +25,11 @@ class Table:
             raise self._wrong(key, value, f"at least {low}" if high is None else f"from {low} to {high}")
         return value
 
-    def number(self, key: str, *, low: float) -> float:
-        """A finite number of at least `low`."""
+    def number(self, key: str, *, low: float, high: float = sys.float_info.max) -> float:
+        """A finite number within `low..high`."""
         value = self._take(key, None)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value < float("inf"):
-            raise self._wrong(key, value, f"a number of at least {low:g}")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+            raise self._wrong(key, value, f"a number of at least {low:g}" if high > 1 else f"from {low:g} to {high:g}")
         return float(value)
 
     def text(self, key: str, *, default: str | None = None, empty: bool = False) -> str:

@@ -7,13 +7,12 @@ import pytest
 import torch
 
 from patchpm.errors import IntegrityError, UsageError
-from patchpm.evaluate.claims import claims_file, replies_file
-from patchpm.evaluate.refusal import is_refusal
+from patchpm.evaluate.claims import claims_file, replies_file, share_claim
 from patchpm.evaluate.run import evaluate, read_matrix
+from patchpm.train.data import load_prompts
+from patchpm.train.recipe import read_recipe
 from patchpm.train.run import prefix_file, train
-from tests.train.tiny_run import RECIPE, write_base, write_recipe
-
-SAY_NO = RECIPE.replace('refusals = ["No."]', 'refusals = ["Sorry, I can\'t."]').replace("steps = 12", "steps = 60")
+from tests.train.tiny_run import write_base, write_recipe
 
 
 @pytest.fixture(autouse=True)
@@ -25,26 +24,28 @@ def silent(_done: int, _total: int) -> None:
     """Show nothing."""
 
 
-def test_a_trained_refusal_shows_up_in_the_claims_with_intervals(tmp_path: Path) -> None:
-    recipe, base = write_recipe(tmp_path / "recipe", SAY_NO), write_base(tmp_path / "base")
+def test_there_is_a_claim_for_each_suite_and_kind_and_it_counts_the_replies(tmp_path: Path) -> None:
+    recipe, base = write_recipe(tmp_path / "recipe"), write_base(tmp_path / "base")
     result = train(recipe, base, tmp_path / "out", progress=lambda *_: None)
     found = evaluate(base, result.prefix, recipe, progress=silent)
-    by_suite = {(claim.metric, claim.suite): claim for claim in found.claims}
-    assert set(by_suite) == {
-        ("refusal-rate", "held-out-harmful"),
-        ("refusal-rate", "bad"),
-        ("over-refusal-rate", "held-out-benign"),
-        ("over-refusal-rate", "good"),
-        ("perplexity", "prose"),
-    }
-    refusal = by_suite["refusal-rate", "bad"]
-    assert (refusal.n, refusal.before) == (3, 0.0)
-    assert refusal.after > 0
-    assert refusal.low <= refusal.after <= refusal.high
-    for claim in found.claims:
-        if claim.metric != "perplexity":
-            rows = [one for one in found.exchanges if claim.suite in (one.suite, f"held-out-{one.kind}")]
-            assert claim.after == pytest.approx(sum(is_refusal(one.after) for one in rows) / claim.n, abs=1e-4)
+    assert [(claim.metric, claim.suite, claim.n) for claim in found.claims[:4]] == [
+        ("refusal-rate", "held-out-harmful", 3),
+        ("refusal-rate", "bad", 3),
+        ("over-refusal-rate", "held-out-benign", 3),
+        ("over-refusal-rate", "good", 3),
+    ]
+    assert [(claim.metric, claim.suite) for claim in found.claims[4:]] == [("perplexity", "prose")]
+    assert all(claim.low <= claim.after <= claim.high for claim in found.claims)
+    assert any(one.before != one.after for one in found.exchanges)
+    assert not {one.prompt for one in found.exchanges} & set(
+        load_prompts(read_recipe(recipe), tmp_path).train("harmful")
+    )
+
+
+def test_a_share_is_claimed_before_and_after_with_its_interval() -> None:
+    claim = share_claim("refusal-rate", "suite", [False] * 10, [True] * 5 + [False] * 5)
+    assert (claim.n, claim.before, claim.after) == (10, 0.0, 0.5)
+    assert (claim.low, claim.high) == (0.2366, 0.7634)
 
 
 def test_the_files_of_an_evaluation_are_json_and_the_same_every_time(tmp_path: Path) -> None:

@@ -19,7 +19,9 @@ def write_wheel(folder: Path, text: str = "one\ntwo\n") -> PinnedWheel:
         archive.writestr("pinned_rows/rows.txt", text)
         about = "pinned_rows-1.0.dist-info"
         archive.writestr(f"{about}/METADATA", "Metadata-Version: 2.1\nName: pinned-rows\nVersion: 1.0\n")
-        archive.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nGenerator: t\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(
+            f"{about}/WHEEL", "Wheel-Version: 1.0\nGenerator: t\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
         archive.writestr(f"{about}/RECORD", "")
     return PinnedWheel("pinned-rows==1.0", hashlib.sha256((folder / NAME).read_bytes()).hexdigest())
 

@@ -69,7 +69,7 @@ def bad() -> dict[str, bytes]:
         "a-list.json": json_text([value]),
         "second-document.json": (text + "{}").encode(),
         "comment.json": ("// hello\n" + text).encode(),
-        "trailing-comma.json": text.replace('"links": {', '"links": {},\n  "links": {').replace("}\n}", "},\n}").encode(),
+        "trailing-comma.json": text.replace("  }\n}", "  },\n}").encode(),
         "duplicate-key.json": text.replace('"kind"', '"name": "evil/toxicity",\n  "kind"').encode(),
         "duplicate-key-inside.json": text.replace('"tokens"', '"tokens": 2,\n    "tokens"').encode(),
         "duplicate-key-escaped.json": text.replace('"kind"', '"\\u006eame": "evil/toxicity",\n  "kind"').encode(),
@@ -77,7 +77,7 @@ def bad() -> dict[str, bytes]:
         "infinity.json": text.replace('"high": 0.15', '"high": Infinity').encode(),
         "number-overflows.json": text.replace('"high": 0.15', '"high": 1e400').encode(),
         "integer-beyond-2-to-53.json": text.replace('"high": 0.15', '"high": 9007199254740993').encode(),
-        "nested-34-deep.json": json_text(put(value, ("summary",), deep)),
+        "nested-too-deep.json": json_text(put(value, ("summary",), deep)),
         "tokens-written-3.0.json": text.replace('"tokens": 3', '"tokens": 3.0').encode(),
     }
 

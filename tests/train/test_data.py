@@ -61,7 +61,9 @@ def test_a_prompt_that_differs_in_case_and_punctuation_only_counts_once(tmp_path
 
 
 def test_columns_of_csv_and_jsonl_files_are_joined_and_filtered(tmp_path: Path) -> None:
-    csv = RECIPE.replace('file = "harmful.txt"\ntrain = 6\nheld_out = 3', 'file = "h.csv"\nfield = "ask"\ntrain = 1\nheld_out = 1')
+    csv = RECIPE.replace(
+        'file = "harmful.txt"\ntrain = 6\nheld_out = 3', 'file = "h.csv"\nfield = "ask"\ntrain = 1\nheld_out = 1'
+    )
     both = csv.replace(
         'file = "benign.txt"\ntrain = 6\nheld_out = 3',
         'file = "b.jsonl"\nfield = ["one", "two"]\npattern = "\\\\?$"\ntrain = 1\nheld_out = 1',

@@ -33,7 +33,9 @@ def plain_logits(model: PrefixModel, prefix: torch.Tensor | None, prompt: str, r
 
 def test_the_frame_is_what_the_chat_template_renders() -> None:
     found = frame(tokenizer(), "")
-    rendered = tokenizer().apply_chat_template([{"role": "user", "content": "Hi"}], tokenize=False, add_generation_prompt=True)
+    rendered = tokenizer().apply_chat_template(
+        [{"role": "user", "content": "Hi"}], tokenize=False, add_generation_prompt=True
+    )
     ids = [*found.head, *found.common, *found.tail("Hi")]
     assert ids == tokenizer()(rendered, add_special_tokens=False)["input_ids"]
     assert tokenizer().decode(found.head) == "<|im_start|>system\n"
@@ -77,10 +79,10 @@ def test_gradients_through_the_shared_opening_are_those_of_running_everything() 
     start = torch.randn(5, 32, generator=torch.Generator().manual_seed(3)) * 0.3
     shared, whole = (start.clone().requires_grad_(True) for _ in range(2))
     reading = model.read(model.opening(shared), [model.frame.tail(prompt) for prompt in PROMPTS], REPLIES)
-    reading.log_probabilities().sum().backward()
+    torch.autograd.backward(reading.log_probabilities().sum())
     for prompt, reply in zip(PROMPTS, REPLIES, strict=True):
         logs = plain_logits(model, whole, prompt, reply).log_softmax(-1)
-        logs.gather(-1, torch.tensor(reply).unsqueeze(-1)).sum().backward()
+        torch.autograd.backward(logs.gather(-1, torch.tensor(reply).unsqueeze(-1)).sum())
     torch.testing.assert_close(shared.grad, whole.grad, atol=1e-4, rtol=1e-4)
 
 

@@ -29,7 +29,9 @@ def test_a_recipe_is_read_with_the_digest_of_its_bytes(tmp_path: Path) -> None:
 def test_the_recipe_in_the_repository_is_valid() -> None:
     recipe = read_recipe(Path(__file__).parents[2] / "recipes" / "harmfulness" / "recipe.toml")
     assert recipe.prefix.tokens == 50
-    held = {kind: sum(source.held_out for source in recipe.sources if source.kind == kind) for kind in ("harmful", "benign")}
+    held = {
+        kind: sum(source.held_out for source in recipe.sources if source.kind == kind) for kind in ("harmful", "benign")
+    }
     assert held["harmful"] >= 200
     assert held["benign"] >= 200
 

@@ -8,8 +8,8 @@ import pytest
 from patchpm.errors import CannotError, UsageError
 from patchpm.patch.digest import Digest
 from patchpm.patch.prefix import inspect_prefix
-from patchpm.train.run import CHECKPOINT, first_prefix, load_model, train
 from patchpm.train.recipe import read_recipe
+from patchpm.train.run import CHECKPOINT, first_prefix, load_model, train
 from patchpm.train.teacher import opens_with_refusal
 from tests.train.tiny_run import RECIPE, write_base, write_recipe
 
@@ -38,21 +38,22 @@ class Watch:
 
 def test_training_teaches_the_refusal_and_writes_the_prefix_and_its_statement(tmp_path: Path) -> None:
     watch = Watch()
-    recipe = write_recipe(tmp_path / "recipe")
+    text = RECIPE.replace("tokens = 6\nanchor", "tokens = 16\nanchor").replace("steps = 12", "steps = 60")
+    recipe = write_recipe(tmp_path / "recipe", text.replace("rate = 0.05", "rate = 0.1"))
     result = train(recipe, write_base(tmp_path / "base"), tmp_path / "out", progress=watch)
     matrix = inspect_prefix(result.prefix.read_bytes())
-    assert (matrix.dtype, matrix.tokens, matrix.hidden_size) == ("F32", 6, 32)
-    assert watch.losses["sft"][-1]["refuse"] < 0.7 * watch.losses["sft"][0]["refuse"]
+    assert (matrix.dtype, matrix.tokens, matrix.hidden_size) == ("F32", 16, 32)
+    assert watch.losses["sft"][-1]["refuse"] < 0.5 * watch.losses["sft"][0]["refuse"]
     assert set(watch.losses["dpo"][0]) == {"prefer", "refuse", "stay"}
     statement = json.loads(result.training.read_text())
     assert statement["recipe"] == str(Digest.of(recipe.read_bytes()))
     assert statement["seed"] == 7
-    assert statement["steps"] == {"sft": 12, "dpo": 4}
+    assert statement["steps"] == {"sft": 60, "dpo": 4}
     assert [row["name"] for row in statement["data"]] == ["bad", "good"]
     assert statement["data"][0]["digest"] == str(Digest.of((recipe.parent / "harmful.txt").read_bytes()))
 
 
-@pytest.mark.parametrize("stop", [("replies", 6), ("sft", 11), ("reference", 2), ("dpo", 3)])
+@pytest.mark.parametrize("stop", [("replies", 6), ("sft", 11), ("reference", 6), ("dpo", 3)])
 def test_a_run_killed_in_any_part_ends_in_the_same_bytes(tmp_path: Path, stop: tuple[str, int]) -> None:
     recipe, base = write_recipe(tmp_path / "recipe"), write_base(tmp_path / "base")
     whole = train(recipe, base, tmp_path / "whole", progress=Watch())
@@ -71,7 +72,9 @@ def test_a_run_killed_in_any_part_ends_in_the_same_bytes(tmp_path: Path, stop: t
 def test_another_seed_gives_another_prefix(tmp_path: Path) -> None:
     base = write_base(tmp_path / "base")
     prefixes = [
-        train(write_recipe(tmp_path / str(seed), text), base, tmp_path / f"out{seed}", progress=Watch()).prefix.read_bytes()
+        train(
+            write_recipe(tmp_path / str(seed), text), base, tmp_path / f"out{seed}", progress=Watch()
+        ).prefix.read_bytes()
         for seed, text in ((7, RECIPE), (8, RECIPE.replace("seed = 7", "seed = 8")))
     ]
     assert prefixes[0] != prefixes[1]

@@ -38,6 +38,8 @@ anchor_tokens = 4
 
 [dpo]
 steps = 4
+tokens = 5
+hardest = 0.7
 rate = 0.01
 harmful = 2
 benign = 2

@@ -1,0 +1,1 @@
+"""What the pages of `docs/reference/` are made from: the commands, the error classes, the settings and the schemas."""

@@ -1,0 +1,43 @@
+"""Writes `docs/reference/` from the code, so that it cannot say anything else than the code does.
+
+`make docs` runs it. With `--check` nothing is written, and the exit code is 1 if a page is not what it would write.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from generator import commands, environment, errors, schemas
+
+ROOT = Path(__file__).resolve().parents[1]
+REFERENCE = ROOT / "docs" / "reference"
+
+
+def pages() -> dict[str, str]:
+    """The text of every page, by file name."""
+    return {
+        "commands.md": commands.page(),
+        "errors.md": errors.page(ROOT / "patchpm"),
+        "environment.md": environment.page(ROOT / "patchpm" / "settings.py"),
+        "schemas.md": schemas.page(ROOT / "registry_schema"),
+    }
+
+
+def main(arguments: list[str]) -> int:
+    """Write the pages, or compare them; return the exit code."""
+    stale = []
+    for name, text in pages().items():
+        path = REFERENCE / name
+        if not path.is_file() or path.read_text("utf-8") != text:
+            stale.append(name)
+            if "--check" not in arguments:
+                path.parent.mkdir(exist_ok=True)
+                path.write_text(text, "utf-8")
+    verb = "stale" if "--check" in arguments else "wrote"
+    sys.stdout.writelines(f"{verb} docs/reference/{name}\n" for name in stale)
+    return 1 if stale and "--check" in arguments else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
