@@ -12,7 +12,7 @@ demo: $(READY)
 	$(BIN)/python examples/demo.py
 
 test: $(READY)
-	$(BIN)/pytest -n 2 -m "not real"
+	$(BIN)/pytest -n 2 -m "not real and not slow"
 
 test-all: $(READY)
 	$(BIN)/pytest -n 2

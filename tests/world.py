@@ -1,4 +1,4 @@
-"""A small world for whole commands: a base model, a signed registry in a folder, a user who trusts it, and a project."""
+"""A small world for whole commands: a base model, a signed registry, a user who trusts it, and a project."""
 
 from __future__ import annotations
 

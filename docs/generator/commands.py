@@ -6,8 +6,8 @@ import inspect
 from collections.abc import Iterator
 
 import click
-from generator.markdown import GENERATED, code, fenced, table
 
+from generator.markdown import GENERATED, code, fenced, table
 from patchpm.cli.app import COMMANDS, app
 
 _INTRODUCTION = """# Commands

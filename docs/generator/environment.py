@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -41,7 +42,7 @@ def page(settings: Path) -> str:
 
 def _documented(body: Sequence[ast.stmt]) -> Iterator[tuple[str, str, str]]:
     """Name, value and docstring of each assignment that has one."""
-    for statement, following in zip(body, body[1:], strict=False):
+    for statement, following in itertools.pairwise(body):
         text = following.value if isinstance(following, ast.Expr) else None
         if not isinstance(text, ast.Constant) or not isinstance(text.value, str):
             continue

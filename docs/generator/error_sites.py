@@ -17,9 +17,7 @@ from patchpm import errors
 from patchpm.errors import PatchpmError
 
 CLASSES = {
-    name: found
-    for name, found in vars(errors).items()
-    if isinstance(found, type) and issubclass(found, PatchpmError)
+    name: found for name, found in vars(errors).items() if isinstance(found, type) and issubclass(found, PatchpmError)
 }
 _RECORD = "Record"
 _READS_CODES = "patchpm/patch/record.py"
@@ -88,9 +86,7 @@ def error_sites(package: Path) -> list[Site]:
     return sorted(found)
 
 
-def _sort_in(
-    found: set[Site], makers: _Makers, module: _Module, function: ast.FunctionDef | None, made: _Made
-) -> None:
+def _sort_in(found: set[Site], makers: _Makers, module: _Module, function: ast.FunctionDef | None, made: _Made) -> None:
     """Note an error whose code is known; else make the function around it a maker."""
     known = {**module.constants, **_locals(function)}
     said = _Made(made.kind, _bound(made.code, known), _bound(made.what, known))
@@ -103,7 +99,9 @@ def _sort_in(
         raise ValueError(f"{module.path}:{made.code.lineno}: which code is {ast.unparse(made.code)}?")
     scope = module.path if function.name.startswith("_") else ""
     same = makers.setdefault((scope, function.name), [])
-    if all(ast.dump(one.made.code) + ast.dump(one.made.what) != ast.dump(said.code) + ast.dump(said.what) for one in same):
+    if all(
+        ast.dump(one.made.code) + ast.dump(one.made.what) != ast.dump(said.code) + ast.dump(said.what) for one in same
+    ):
         same.append(_Maker(said, function))
 
 
@@ -189,7 +187,7 @@ class _Binder(ast.NodeTransformer):
     def __init__(self, bound: Mapping[str, ast.expr]) -> None:
         self._known = bound
 
-    def visit_Name(self, node: ast.Name) -> ast.expr:  # noqa: N802  # ast's own naming
+    def visit_Name(self, node: ast.Name) -> ast.expr:  # ast's own naming
         return self._known.get(node.id, node)
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import ast
 import inspect
+import itertools
 from pathlib import Path
 
 from generator.error_sites import CLASSES, Site, error_sites
 from generator.markdown import GENERATED, code, table
-
 from patchpm.errors import ExitCode
 
 _INTRODUCTION = """# Errors
@@ -72,7 +72,7 @@ def _meanings(path: Path) -> dict[str, str]:
     tree = ast.parse(path.read_text("utf-8"))
     enum = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "ExitCode")
     found = {}
-    for statement, following in zip(enum.body, enum.body[1:], strict=False):
+    for statement, following in itertools.pairwise(enum.body):
         if isinstance(statement, ast.Assign) and isinstance(following, ast.Expr):
             found[ast.unparse(statement.targets[0])] = str(ast.literal_eval(following.value))
     return found

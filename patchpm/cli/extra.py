@@ -18,6 +18,8 @@ def needs_extra(extra: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
+        if (error.name or "").startswith("patchpm"):
+            raise
         raise CannotError(
             "extra-missing",
             f"this command needs the extra {extra!r}",

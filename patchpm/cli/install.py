@@ -41,8 +41,8 @@ def command(patches: tuple[str, ...], frozen: bool, dry_run: bool, offline: bool
     if frozen or (not patches and is_set(CI)):
         _frozen(session, as_json=as_json)
         return
-    text, project = load_project_file(folder)
     wanted = [Requirement.parse(patch) for patch in patches]
+    text, project = load_project_file(folder)
     named = [(session.full_name(item), item.range) for item in wanted]
     edited = text
     for name, chosen in named:

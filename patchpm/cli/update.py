@@ -24,8 +24,8 @@ from patchpm.project.project_file import load_project_file
 def command(patches: tuple[str, ...], dry_run: bool, offline: bool, folder: Path, as_json: bool) -> None:
     """Move PATCH, or every patch, to the newest version that patchpm.toml allows. The file itself is not changed."""
     session = Session(folder, offline=offline)
-    _, project = load_project_file(folder)
     wanted = [Requirement.parse(patch) for patch in patches]
+    _, project = load_project_file(folder)
     _, pinned = session.previous()
     for item in wanted:
         if not any(_means(item, name) for name in pinned):

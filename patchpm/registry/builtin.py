@@ -1,7 +1,7 @@
 """The registry that comes with the package: the first-party patches, with no server and no account.
 
 Trusting it means trusting the package: its root is pinned here, its metadata expires late, and the private keys that
-made it are thrown away. A rebuild (`patchpm.registry.builtin_build`) makes new keys and pins the new root.
+made it are thrown away. A rebuild (`recipes/build_builtin.py`) makes new keys and pins the new root.
 """
 
 from __future__ import annotations

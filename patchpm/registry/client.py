@@ -196,7 +196,7 @@ class RegistryClient:
         raise TrustError(
             "root-mismatch",
             f"the registry {self.alias} is not the one that your policy pins",
-            why=f"none of the root files at {self.host.where} has the digest {self._pin}",
+            why=f"{self.host.where}: none of its files N.root.json, from 1.root.json on, has the digest {self._pin}",
             next="ask its operator for the digest by another way, then edit the policy yourself",
         )
 

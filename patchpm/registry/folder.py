@@ -87,22 +87,17 @@ class FolderHost:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        from filelock import FileLock, Timeout
-
-        with explained(self.root):
-            self.root.mkdir(parents=True, exist_ok=True)
-            try:
-                with FileLock(self.root / _LOCK, timeout=_LOCK_SECONDS):
+        try:
+            with explained(self.root):
+                self.root.mkdir(parents=True, exist_ok=True)
+                with _held(self.root / _LOCK):
                     if (self.root / _COMMIT).is_dir():
                         self._finish()
                     yield
-            except Timeout:
-                raise CannotError(
-                    "registry-busy",
-                    "another process is writing to the registry",
-                    why=f"{self.root / _LOCK} was held for {_LOCK_SECONDS:.0f} s",
-                    next="run it again later",
-                ) from None
+        except CannotError as error:
+            if error.code == "read-only":
+                error.next = "ask whoever owns the folder for the right to write there"
+            raise
 
     def _head(self) -> str:
         try:
@@ -168,6 +163,26 @@ def open_folder(url: str) -> FolderHost:
             why="this patchpm reads registries in folders: an absolute path, or file:///...",
         )
     return FolderHost(Path(path).expanduser())
+
+
+@contextmanager
+def _held(path: Path) -> Iterator[None]:
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path, timeout=_LOCK_SECONDS)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise CannotError(
+            "registry-busy",
+            "another process is writing to the registry",
+            why=f"{path} was held for {_LOCK_SECONDS:.0f} s",
+            next="run it again later",
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @contextmanager

@@ -75,7 +75,7 @@ def rotation(state: TrustedState, bench: Bench, top: RootRoles) -> Edit:
 
 
 def renewal(state: TrustedState, host: Host | Overlay, bench: Bench) -> Edit:
-    """What is past half of its life and can be signed with the keys at hand; timestamp and snapshot come by themselves."""
+    """What is past half of its life and can be signed with these keys; timestamp and snapshot come by themselves."""
     top = RootRoles(**{role: state.root_keys(role) for role in TOP_LEVEL})
     root = None
     if _due(state.root.signed.expires, bench.now, bench.lifetimes.root) and _can(bench, top.root):

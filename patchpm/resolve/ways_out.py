@@ -24,7 +24,7 @@ def smallest_core(pool: Pool, proof: Statement) -> tuple[list[RootRequirement], 
         rest = [each for each in core if each != root]
         shorter = _attempt(pool, rest) if rest else None
         if isinstance(shorter, Statement):
-            pass
+            core, proof = _ordered(shorter.roots()), shorter
     return core, proof
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from patchpm.errors import CannotError, IntegrityError
 from patchpm.patch.digest import Digest
 from patchpm.patch.manifest import FileRef
-from patchpm.patch.release import ReleaseFiles
+from patchpm.patch.release import FILES, ReleaseFiles
 from patchpm.store.atomic import TEMPORARY_SUFFIX, explained, write_atomic
 from patchpm.trust.release import VerifiedRelease
 
@@ -61,7 +61,7 @@ class Store:
         Raises:
             IntegrityError: `store-corrupt` where a file is not what its name says.
         """
-        found = [self._checked(ref) for ref in (manifest, prefix, attestations)]
+        found = [self._checked(name, ref) for name, ref in zip(FILES, (manifest, prefix, attestations), strict=True)]
         if found[0] is None or found[1] is None or found[2] is None:
             return None
         return ReleaseFiles(found[0], found[1], found[2])
@@ -101,13 +101,13 @@ class Store:
     def _files(self) -> list[Path]:
         return sorted(path for path in self.root.glob("sha256/??/*") if not path.name.startswith("."))
 
-    def _checked(self, ref: FileRef) -> bytes | None:
+    def _checked(self, name: str, ref: FileRef) -> bytes | None:
         data = self._read(ref)
         if data is not None and (len(data) != ref.size or Digest.of(data) != ref.digest):
             raise IntegrityError(
                 "store-corrupt",
-                "a file of the store is not what it was",
-                why=f"{self._path(ref.digest)} has the digest {Digest.of(data)}",
+                f"{name} in the store is not what it was",
+                why=f"{self._path(ref.digest)} has {len(data):,} bytes or more with the digest {Digest.of(data)}",
                 next="run `patchpm cache verify --repair`, then `patchpm install`",
             )
         return data

@@ -120,6 +120,23 @@ def test_a_prerelease_is_contained_only_where_the_range_names_one_of_the_same_nu
     assert not Range.parse("<1.3").contains(candidate, prereleases=True)
 
 
+_SMALL = st.sampled_from("0 1 2 1.0 1.2 0.1 1.2.1 1.2.2 0.0.1 2.0.0 1.2.2-rc.1 1.2.1-0".split())
+_SIMPLE = st.builds("{}{}".format, st.sampled_from(["", "^", "~", ">", "<", ">=", "<="]), _SMALL)
+_FEW = st.lists(st.lists(_SIMPLE, min_size=1, max_size=2).map(" ".join), min_size=1, max_size=2).map(" || ".join)
+
+
+@given(_FEW, _FEW)
+def test_two_ranges_overlap_when_there_could_be_a_version_in_both(one: str, other: str) -> None:
+    left, right = Range.parse(one), Range.parse(other)
+    grid = [Version.parse(f"{a}.{b}.{c}") for a in range(4) for b in range(4) for c in range(4)]
+    assert left.overlaps(right) == any(left.contains(version) and right.contains(version) for version in grid)
+
+
+def test_ranges_that_meet_between_two_bounds_overlap() -> None:
+    assert Range.parse(">1.2.3").overlaps(Range.parse("<1.2.5"))
+    assert not Range.parse(">1.2.3").overlaps(Range.parse("<1.2.4"))
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [

@@ -99,6 +99,18 @@ def test_a_lock_that_the_project_file_rules_out_does_not_unlock_the_others() -> 
     assert versions(resolve(asked("a@2", "b"), shelf, TINY, locked=locked)) == ["a 2.0.0", "b 1.0.0"]
 
 
+def test_a_ruled_out_lock_leaves_the_other_locks_as_strong_as_they_were() -> None:
+    shelf = Shelf(
+        *several("a", "1.0.0 2.0.0"),
+        *several("core", "1.0.0 2.0.0"),
+        release("new@1.0.0", {"core": "1"}),
+        release("new@2.0.0", {"core": "2"}),
+    )
+    locked = {named("a"): Version.parse("1.0.0"), named("core"): Version.parse("1.0.0")}
+    resolution = resolve(asked("a@2", "new"), shelf, TINY, locked=locked)
+    assert versions(resolution) == ["a 2.0.0", "core 1.0.0", "new 1.0.0"]
+
+
 def test_what_the_policy_does_not_admit_is_not_chosen() -> None:
     def too_young(entry: ReleaseEntry) -> str | None:
         return "published yesterday" if entry.version == Version.parse("1.1.0") else None
@@ -159,6 +171,18 @@ def test_several_requirements_for_one_patch_must_all_be_met() -> None:
 def test_patches_may_require_each_other() -> None:
     shelf = Shelf(release("a@1.0.0", {"b": "1"}), release("b@1.0.0", {"a": "1"}))
     assert versions(resolve(asked("a"), shelf, TINY)) == ["a 1.0.0", "b 1.0.0"]
+
+
+def test_a_patch_that_conflicts_with_its_own_other_versions_can_be_installed() -> None:
+    shelf = Shelf(*several("a", "1.0.0 2.0.0", conflicts={"a": "*"}))
+    assert versions(resolve(asked("a"), shelf, TINY)) == ["a 2.0.0"]
+
+
+def test_a_patch_that_requires_another_version_of_itself_cannot() -> None:
+    shelf = Shelf(*several("a", "1.0.0 2.0.0 3.0.0", {"a": "2"}))
+    assert versions(resolve(asked("a"), shelf, TINY)) == ["a 2.0.0"]
+    with pytest.raises(ResolutionError):
+        resolve(asked("a@3"), shelf, TINY)
 
 
 def test_nothing_is_chosen_where_nothing_is_asked_for() -> None:

@@ -48,7 +48,7 @@ def bad() -> dict[str, Described]:
     """File name to file; each has one fault."""
     whole = write_prefix(PrefixMatrix("F32", 2, 3, _F32))
     header = json.dumps({"prefix": _ENTRY})
-    empty = json.dumps({"prefix": _ENTRY, "other": {"dtype": "F32", "shape": [0, 10**18], "data_offsets": [24, 24]}})
+    empty = json.dumps({"prefix": _ENTRY, "other": {"dtype": "F32", "shape": [0, 10**15], "data_offsets": [24, 24]}})
     entries: dict[str, dict[str, Any]] = {
         "offsets-with-a-hole": {**_ENTRY, "data_offsets": [4, 28]},
         "offsets-beyond-the-end": {**_ENTRY, "data_offsets": [0, 28]},

@@ -121,3 +121,11 @@ def test_the_two_parts_of_the_repositorys_own_prompts_have_nothing_in_common() -
         train = [line for line in (folder / f"{name}_train.txt").read_text().splitlines() if line]
         assert len(held) >= 60
         assert not {normalised(line) for line in held} & {normalised(line) for line in train}
+
+
+def test_the_demos_prompts_are_unlike_any_own_training_prompt() -> None:
+    folder = Path(__file__).parents[2] / "recipes" / "harmfulness"
+    demo = json.loads((folder / "demo_prompts.json").read_text())
+    near = NearDuplicates(demo["harmful"] + demo["benign"])
+    for name in ("harmful_train", "contrast_train", "everyday_train"):
+        assert [line for line in (folder / f"{name}.txt").read_text().splitlines() if line in near] == []

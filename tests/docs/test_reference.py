@@ -1,0 +1,70 @@
+"""The generated pages say what the code says."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.docs.givens import ROOT
+
+sys.path.insert(0, str(ROOT / "docs"))
+
+from generator import commands, environment, errors
+from generator.error_sites import Site, error_sites
+
+from patchpm import settings
+from patchpm.cli.app import COMMANDS
+from patchpm.errors import ExitCode
+
+
+def test_writing_the_reference_again_changes_nothing() -> None:
+    command = [sys.executable, "docs/make_reference.py", "--check"]
+    done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", ""), "run `make docs`"
+
+
+def test_every_command_is_listed_with_its_options() -> None:
+    page = commands.page()
+    assert all(f"## patchpm {name}\n" in page for name in COMMANDS)
+    assert "### patchpm key generate" in page
+    assert "`--frozen`" in page
+
+
+def test_every_variable_of_the_settings_is_listed() -> None:
+    page = environment.page(ROOT / "patchpm" / "settings.py")
+    names = [value for name, value in vars(settings).items() if name.isupper() and isinstance(value, str)]
+    assert len(names) > 3
+    assert all(f"`{name}`" in page for name in names)
+
+
+def test_every_exit_code_is_listed() -> None:
+    page = errors.page(ROOT / "patchpm")
+    assert all(f"| `{int(code)}` | `{code.name}` |" in page for code in ExitCode)
+
+
+def _sites(folder: Path, source: str) -> list[Site]:
+    package = folder / "package"
+    package.mkdir()
+    (package / "module.py").write_text(source)
+    return error_sites(package)
+
+
+def test_a_code_is_found_through_the_functions_that_pass_it_on(tmp_path: Path) -> None:
+    source = """
+FILE = "some.toml"
+def outer(): inner("first", what="one")
+def other(): inner("second", what=FILE)
+def inner(kind, what): raise UsageError(f"{kind}-mismatch", f"{what} does not fit {len(what)}")
+"""
+    assert _sites(tmp_path, source) == [
+        Site("first-mismatch", "UsageError", "one does not fit …"),
+        Site("second-mismatch", "UsageError", "some.toml does not fit …"),
+    ]
+
+
+def test_a_code_that_cannot_be_found_out_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"module\.py:2: which code is made\(\)\?"):
+        _sites(tmp_path, "\nraise UsageError(made(), 'what')\n")

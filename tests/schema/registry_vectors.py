@@ -1,0 +1,42 @@
+"""A small registry: one vendor, two versions of which one is yanked, and a root that was replaced once."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from patchpm.patch.manifest_json import read_manifest, write_manifest
+from patchpm.patch.name import PatchName
+from patchpm.patch.version import Version
+from patchpm.registry.folder import FolderHost
+from patchpm.registry.roles import Lifetimes, RootRoles
+from patchpm.registry.writer import RegistryWriter
+from patchpm.trust.attestations import sign_release
+from patchpm.trust.policy import key_set
+from tests.schema.release_vectors import SIGNERS, release
+
+NOW: Final = datetime(2026, 11, 24, 12, tzinfo=UTC)
+"""When everything in it was signed; a client reads it with its clock at this time."""
+_LIFETIME: Final = timedelta(days=1)
+
+
+def registry() -> dict[str, bytes]:
+    """Path to bytes."""
+    files = release()
+    older = replace(read_manifest(files.manifest), version=Version.parse("1.1.0"))
+    first, both = key_set([SIGNERS[0].public], 1), key_set([signer.public for signer in SIGNERS], 2)
+    with tempfile.TemporaryDirectory() as folder:
+        lifetimes = Lifetimes(_LIFETIME, _LIFETIME, _LIFETIME, _LIFETIME, _LIFETIME)
+        writer = RegistryWriter(FolderHost(Path(folder)), SIGNERS, NOW, lifetimes=lifetimes)
+        writer.create(RootRoles(first, both, first, first))
+        writer.add_vendor("acme", both)
+        writer.publish(sign_release(write_manifest(older), files.prefix, SIGNERS))
+        writer.publish(files)
+        writer.yank(PatchName("acme", "toxicity"), older.version, "replies in the wrong language")
+        writer.rotate_root(RootRoles(both, both, first, first))
+        root = Path(folder)
+        written = [path for top in ("metadata", "patches") for path in root.glob(f"{top}/**/*") if path.is_file()]
+        return {path.relative_to(root).as_posix(): path.read_bytes() for path in sorted(written)}

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from patchpm.patch.record import is_printable
+from tests.schema.formats import FOLDER, FORMATS
+
+NAMES = sorted(FORMATS)
+
+
+def nodes(value: object) -> Iterator[dict[str, Any]]:
+    if isinstance(value, dict):
+        yield value
+        for item in value.values():
+            yield from nodes(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from nodes(item)
+
+
+def patterns(schema: dict[str, Any]) -> set[str]:
+    return {node["pattern"] for node in nodes(schema) if isinstance(node.get("pattern"), str)}
+
+
+def test_there_is_a_schema_for_every_format_and_no_other() -> None:
+    assert {path.name for path in FOLDER.glob("*.schema.json")} == {f"{name}.v1.schema.json" for name in NAMES}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_schema_is_json_schema_2020_12_and_says_where_it_lives(name: str) -> None:
+    schema = FORMATS[name].schema
+    Draft202012Validator.check_schema(schema)
+    assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    assert schema["$id"] == f"https://patchpm.dev/schema/{name}.v1.schema.json"
+    assert schema["title"]
+    assert schema["description"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_objects_are_closed(name: str) -> None:
+    open_ones = [
+        node
+        for node in nodes(FORMATS[name].schema)
+        if node.get("type") == "object" and "additionalProperties" not in node
+    ]
+    # What a statement says may be of a kind that is not known yet.
+    assert open_ones == ([{"type": "object"}] if name == "statement" else [])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_patterns_are_anchored_and_mean_the_same_in_every_language(name: str) -> None:
+    for pattern in patterns(FORMATS[name].schema):
+        assert pattern.startswith("^")
+        assert pattern.endswith("$")
+        re.compile(pattern)
+        # Classes like \d and flags are where ECMAScript, RE2 and Python differ; `$` within is that of a lookahead.
+        assert not re.search(r"\\[a-zA-Z](?<!\\u)|\(\?[a-zP<]", pattern)
+
+
+def test_what_schemas_share_is_the_same_in_all_of_them() -> None:
+    seen: dict[str, object] = {}
+    for name in NAMES:
+        for key, definition in FORMATS[name].schema.get("$defs", {}).items():
+            assert seen.setdefault(key, definition) == definition, f"{key} of {name}"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_definition_is_left_over(name: str) -> None:
+    schema = FORMATS[name].schema
+    used = {node["$ref"].removeprefix("#/$defs/") for node in nodes(schema) if "$ref" in node}
+    assert used == set(schema.get("$defs", {}))
+
+
+def test_every_character_that_the_text_pattern_refuses_is_refused_by_the_reader() -> None:
+    pattern = re.compile(FORMATS["manifest"].schema["$defs"]["text"]["pattern"])
+    differ = [hex(code) for code in range(0x10000) if not pattern.match(chr(code)) and is_printable(chr(code))]
+    assert differ == []
+
+
+def test_schemas_are_laid_out_alike() -> None:
+    for name in NAMES:
+        text = (FOLDER / f"{name}.v1.schema.json").read_text("utf-8")
+        assert text == json.dumps(json.loads(text), indent=2, ensure_ascii=False) + "\n"
