@@ -85,7 +85,9 @@ def _attempt(roots: Sequence[RootRequirement], index: GeneratedIndex) -> Resolut
 
 def _roots(source: random.Random, index: GeneratedIndex, count: int) -> list[RootRequirement]:
     names = sorted(source.sample(list(index.names()), count))
-    return [RootRequirement(name, Range.parse(">=3"), f"patchpm.toml:{line}") for line, name in enumerate(names, start=5)]
+    return [
+        RootRequirement(name, Range.parse(">=3"), f"patchpm.toml:{line}") for line, name in enumerate(names, start=5)
+    ]
 
 
 def _solvable(index: GeneratedIndex, seed: int, roots: int, low: int, high: int) -> list[RootRequirement]:

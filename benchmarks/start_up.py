@@ -1,6 +1,7 @@
 """How long the command line takes to start, side by side with Python and with click.
 
-Every command of a round runs once before the next round, so all of them meet the same weather. Byte code is compiled first.
+Every command of a round runs once before the next round, so all of them meet the same weather. Byte code is compiled
+first.
 
     python benchmarks/start_up.py [--rounds 30] [--json]
 """
@@ -19,6 +20,7 @@ import time
 from pathlib import Path
 
 import click
+
 import patchpm
 from patchpm.patch.digest import Digest
 from patchpm.patch.fingerprint import Fingerprint

@@ -1,4 +1,4 @@
-"""A registry in memory with real keys and signatures, a clock that can be set, and files that an attacker may change."""
+"""A registry in memory with real keys and signatures, a clock that can be set, and files that an attacker may edit."""
 
 from __future__ import annotations
 

@@ -13,7 +13,6 @@ from patchpm.patch.version import Version
 from patchpm.project.changes import Change, changes
 from patchpm.project.files import save_lock, save_project
 from patchpm.project.lock import Lock
-from patchpm.project.locking import make_lock
 from patchpm.project.project_file import ProjectFile
 
 
@@ -33,6 +32,8 @@ def relock(session: Session, project: ProjectFile, forget: Callable[[PatchName],
     Returns:
         The lock that was there, if it could be read, and the new one.
     """
+    from patchpm.project.locking import make_lock
+
     previous, pinned = session.previous()
     keep: dict[PatchName, Version] = {name: version for name, version in pinned.items() if not forget(name)}
     targets = session.targets(project, previous)

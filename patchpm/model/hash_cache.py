@@ -20,6 +20,7 @@ from patchpm.errors import IntegrityError
 from patchpm.model.stored_tensor import reading
 from patchpm.patch import strict_json
 from patchpm.patch.digest import Digest
+from patchpm.settings import Folders
 
 FileState = tuple[int, int, int, int, int]
 """Device, inode, size, time of modification and time of change in nanoseconds."""
@@ -55,9 +56,7 @@ class HashCache:
     @classmethod
     def of_user(cls) -> HashCache:
         """The cache that all of the user's projects share."""
-        import platformdirs
-
-        return cls(platformdirs.user_cache_path("patchpm") / "hashes")
+        return cls(Folders.of_user().cache / "hashes")
 
     def get(self, kind: str, state: tuple[FileState, ...]) -> dict[str, strict_json.JsonValue] | None:
         """Look a record up; one that is damaged counts as missing, so that the files are hashed again.

@@ -111,6 +111,9 @@ class FolderHost:
         shutil.rmtree(staging, ignore_errors=True)
         staging.mkdir()
         plan = ["/".join(check_path(path)) for path, _ in changes]
+        for path in plan:  # what cannot be moved into place later must fail now, while nothing is decided
+            with _opened(self.root, path.split("/")[:-1], make=True):
+                pass
         files = [(str(number), data) for number, (_, data) in enumerate(changes)]
         for name, data in [*files, (_PLAN, json.dumps(plan).encode())]:
             with (staging / name).open("xb") as file:

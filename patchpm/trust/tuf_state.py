@@ -143,7 +143,7 @@ class TrustedState:
         """Take the snapshot (5.5)."""
         version, promised = self.snapshot_promise()
         check_bytes(data, promised, f"{version}.snapshot.json")  # 5.5.2
-        new = self._read(data, Snapshot, SNAPSHOT, hashed=True)  # 5.5.3
+        new = self._read(data, Snapshot, SNAPSHOT, version)  # 5.5.3
         _check_version(new, version)  # 5.5.4
         self.floor.check_snapshot(new)  # 5.5.5
         check_fresh(new, self.now)  # 5.5.6
@@ -158,7 +158,7 @@ class TrustedState:
         """Take the top-level targets metadata (5.6), which holds the delegations and nothing else."""
         version, promised = self.targets_promise()
         check_bytes(data, promised, f"{version}.targets.json")  # 5.6.2
-        new = self._read(data, Targets, TARGETS, hashed=True)  # 5.6.3
+        new = self._read(data, Targets, TARGETS, version)  # 5.6.3
         _check_version(new, version)  # 5.6.4
         check_fresh(new, self.now)  # 5.6.5
         if new.signed.targets:
@@ -238,8 +238,9 @@ class TrustedState:
         """The keys of a top-level role."""
         return self._keys[role]
 
-    def _read(self, data: bytes, kind: type[_T], role: str, *, hashed: bool = False) -> Document[_T]:
-        document = read_document(data, kind, f"{role}.json", hashed=hashed)
+    def _read(self, data: bytes, kind: type[_T], role: str, promised: int | None = None) -> Document[_T]:
+        name = f"{role}.json" if promised is None else f"{promised}.{role}.json"
+        document = read_document(data, kind, name, hashed=promised is not None)
         check_signatures(document, [self._keys[role]])
         return document
 

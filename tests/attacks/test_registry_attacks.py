@@ -345,8 +345,7 @@ def test_a_vendor_cannot_list_what_lies_outside_its_namespace(registry: Registry
     registry.put_role(signed, *registry.vendors["acme"])
     client = registry.client()
     with pytest.raises(PatchpmError) as caught:
-        for name in client.names("acme"):
-            client.entries(name)
+        [entry for name in client.names("acme") for entry in client.entries(name)]
     assert caught.value.code in ("outside-namespace", "malformed-metadata")
     assert "2.acme.json" in str(caught.value)
 

@@ -29,13 +29,18 @@ from tests.train.tiny_run import write_base, write_recipe
 
 BASE = "models/my-base"
 REAL_BASE = Path(platformdirs.user_cache_path("patchpm")) / "models" / "SmolLM2-135M-Instruct"
+_ABOUT = {
+    "acme/manners": ("toxicity", "Answers politely"),
+    "acme/privacy": ("privacy", "Keeps personal data to itself"),
+}
+"""Domain and summary of each patch."""
 _WIDTH = 32
 """Of `tests.model.tiny.llama`."""
 _DESCRIPTION = """\
 name = "{name}"
 version = "{version}"
-domain = "toxicity"
-summary = "Answers politely"
+domain = "{domain}"
+summary = "{summary}"
 licence = "Apache-2.0"
 base = "my-base"
 anchors = ["system-start"]
@@ -80,9 +85,9 @@ def registry(place: Place) -> None:
     base(place)
     writer = _writer(place)
     root, online = (key_set([_key(place, name).public], 1) for name in ("corp-root", "corp-online"))
-    pin = writer.create(RootRoles(root, online, online, online))
+    pin = writer.create(RootRoles(root, root, online, online))
     writer.add_vendor("acme", key_set([_key(place, "acme").public], 1))
-    for name in ("acme/manners", "acme/privacy"):
+    for name in _ABOUT:
         _publish(place, name, "1.0.0")
     trust = RegistryTrust("corp", str(place.folder / "registry"), pin, ("acme",))
     (place.config / "policy.toml").write_text(with_registry(None, trust))
@@ -134,11 +139,12 @@ def _ingredients(folder: Path, name: str, version: str) -> Ingredients:
         "data": [{"name": "own", "licence": "Apache-2.0", "sha256": str(digest("data"))}],
     }
     claim = {"metric": "refusal-rate", "suite": "held-out", "n": 200, "before": 0.05, "after": 0.9}
+    domain, summary = _ABOUT[name]
     parts = Ingredients(
-        _DESCRIPTION.format(name=name, version=version),
+        _DESCRIPTION.format(name=name, version=version, domain=domain, summary=summary),
         write_prefix(rows),
         json.dumps(training).encode(),
-        json.dumps([{**claim, "low": 0.85, "high": 0.93}]).encode(),
+        json.dumps({"claims": [{**claim, "low": 0.85, "high": 0.93}]}).encode(),
     )
     folder.mkdir(exist_ok=True)
     (folder / DESCRIPTION).write_text(parts.description)

@@ -54,7 +54,6 @@ class Real:
 
 @pytest.fixture(scope="module")
 def real() -> Iterator[Real]:
-    torch.set_num_threads(1)
     loaded: Any = load_model(FOLDER, device="cpu")
     model, tokenizer = loaded
     model.float()

@@ -162,7 +162,8 @@ _EDITS: Final[dict[str, tuple[Path, object]]] = {
     "range-empty-alternative": (("compose", "requires"), {"acme/core": "1 ||"}),
     "range-of-257-characters": (("compose", "requires"), {"acme/core": "1" + " " * 255 + "1"}),
     "range-number-after-x": (("compose", "requires"), {"acme/core": "1.x.3"}),
-    "range-pre-release-after-x": (("compose", "requires"), {"acme/core": "1.2-rc.1"}),
+    "range-pre-release-after-two-numbers": (("compose", "requires"), {"acme/core": "1.2-rc.1"}),
+    "range-pre-release-after-x": (("compose", "requires"), {"acme/core": "1.2.x-rc.1"}),
     "range-bad-pre-release": (("compose", "requires"), {"acme/core": "1.2.3-rc..1"}),
     "before-is-text": (("compose", "before"), "acme/core"),
     "before-201-names": (("compose", "before"), [f"acme/p{number}" for number in range(201)]),
@@ -203,7 +204,7 @@ UNSEEN: Final = {
     "summary-private-use-astral.json": "a private-use character outside the basic plane",
     "summary-unpaired-surrogate.json": "half a character",
     "range-number-after-x.json": "a number after an x",
-    "range-pre-release-after-x.json": "a pre-release after an incomplete version",
+    "range-pre-release-after-x.json": "a pre-release after an x",
     "range-bad-pre-release.json": "a pre-release that SemVer does not have",
     "claim-outside-its-interval.json": "low <= after <= high compares fields",
 }
