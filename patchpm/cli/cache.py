@@ -6,11 +6,11 @@ import shutil
 
 import click
 
+from patchpm.atomic_write import explained
 from patchpm.cli.options import json_option
 from patchpm.cli.output import columns, emit, line
 from patchpm.errors import ExitCode
 from patchpm.settings import Folders
-from patchpm.store.atomic import explained
 from patchpm.store.store import Store
 
 

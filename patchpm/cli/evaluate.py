@@ -40,7 +40,7 @@ def command(
         from patchpm.evaluate.claims import claim_value, claims_file, replies_file
         from patchpm.evaluate.run import evaluate
 
-    from patchpm.store.atomic import write_atomic
+    from patchpm.atomic_write import write_atomic
 
     with stages() as progress:
         found = evaluate(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from patchpm.atomic_write import write_atomic
 from patchpm.cli.options import json_option
 from patchpm.cli.output import columns, emit, line, note, warn
 from patchpm.cli.signing import load_key, passphrase_for, passphrase_option
@@ -13,7 +14,6 @@ from patchpm.errors import CannotError, UsageError
 from patchpm.patch.name import is_segment
 from patchpm.patch.strict_json import JsonValue
 from patchpm.settings import Folders
-from patchpm.store.atomic import write_atomic
 from patchpm.trust.keys import SCHEMES, PublicKey
 from patchpm.trust.private_keys import PrivateKey, generate, read_public_key
 

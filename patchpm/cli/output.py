@@ -51,9 +51,11 @@ def mark(status: str) -> str:
 
 def columns(rows: Iterable[Sequence[str]], heading: Sequence[str] = ()) -> None:
     """Print rows in aligned columns, with a bold heading where a person looks."""
-    table = [*([tuple(heading)] if heading else []), *(tuple(row) for row in rows)]
+    table = [tuple(row) for row in rows]
     if not table:
         return
+    if heading:
+        table.insert(0, tuple(heading))
     widths = [max(len(click.unstyle(cell)) for cell in column) for column in zip(*table, strict=True)]
     for number, row in enumerate(table):
         padded = [cell + " " * (width - len(click.unstyle(cell))) for cell, width in zip(row, widths, strict=True)]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from patchpm.atomic_write import write_atomic
 from patchpm.cli.bases import measure
 from patchpm.cli.options import json_option
 from patchpm.cli.output import emit, line
@@ -14,7 +15,6 @@ from patchpm.errors import CannotError
 from patchpm.patch.manifest_json import write_manifest
 from patchpm.patch.packing import CLAIMS, DESCRIPTION, TRAINING, Ingredients, make_manifest
 from patchpm.patch.release import PREFIX
-from patchpm.store.atomic import write_atomic
 from patchpm.trust.attestations import sign_release
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from patchpm.atomic_write import write_atomic
 from patchpm.cli.options import json_option, project_option
 from patchpm.cli.output import columns, emit, line, note
 from patchpm.cli.release_folder import read_release_folder
@@ -23,7 +24,6 @@ from patchpm.project.policy_file import policy_text
 from patchpm.registry.host import Host
 from patchpm.registry.hosts import open_host
 from patchpm.settings import Folders
-from patchpm.store.atomic import write_atomic
 from patchpm.trust.keys import PublicKey
 from patchpm.trust.policy import RegistryTrust, key_set
 from patchpm.trust.policy_toml import with_registry

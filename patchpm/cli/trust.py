@@ -7,13 +7,13 @@ from pathlib import Path
 
 import click
 
+from patchpm.atomic_write import write_atomic
 from patchpm.cli.options import json_option, project_option
 from patchpm.cli.output import bold, columns, emit, line
 from patchpm.patch.name import check_vendor
 from patchpm.patch.strict_json import JsonValue
 from patchpm.project.policy_file import load_policy, policy_text
 from patchpm.settings import Folders
-from patchpm.store.atomic import write_atomic
 from patchpm.trust.keys import PublicKey
 from patchpm.trust.policy import Denial, EvaluatorTrust, KeySet, NamePattern, Policy, VendorTrust, key_set
 from patchpm.trust.policy_toml import with_denial, with_evaluator, with_vendor, without

@@ -54,7 +54,7 @@ def check_fresh(project: ProjectFile, lock: Lock) -> None:
 
 def save_lock(folder: Path, lock: Lock) -> bool:
     """Write the lock, only if its bytes differ. Returns whether they did."""
-    from patchpm.store.atomic import write_atomic
+    from patchpm.atomic_write import write_atomic
 
     text = write_lock(lock)
     if lock_text(folder) == text:
@@ -65,6 +65,6 @@ def save_lock(folder: Path, lock: Lock) -> bool:
 
 def save_project(folder: Path, text: str) -> None:
     """Write `patchpm.toml`."""
-    from patchpm.store.atomic import write_atomic
+    from patchpm.atomic_write import write_atomic
 
     write_atomic(folder / PROJECT_FILE, text.encode())

@@ -68,7 +68,7 @@ class RegistryClient:
         """
         from filelock import FileLock
 
-        from patchpm.store.atomic import explained
+        from patchpm.atomic_write import explained
 
         with explained(self._folder):
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
+from patchpm.atomic_write import explained, sync_folder
 from patchpm.errors import CannotError, NetworkError, UsageError
 from patchpm.registry.host import Change, check_path, conflict, too_large
-from patchpm.store.atomic import explained, sync_folder
 
 HEAD: Final = "metadata/timestamp.json"
 """Every commit changes this file, so its digest is the revision."""

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from patchpm.atomic_write import write_atomic
 from patchpm.errors import CannotError, IntegrityError
 from patchpm.patch import strict_json
 from patchpm.patch.record import Record
-from patchpm.store.atomic import write_atomic
 from patchpm.trust.tuf_state import TrustedState
 
 STATE: Final = "state.json"

@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from patchpm.atomic_write import TEMPORARY_SUFFIX, explained, write_atomic
 from patchpm.errors import CannotError, IntegrityError
 from patchpm.patch.digest import Digest
 from patchpm.patch.manifest import FileRef
 from patchpm.patch.release import FILES, ReleaseFiles
-from patchpm.store.atomic import TEMPORARY_SUFFIX, explained, write_atomic
 from patchpm.trust.release import VerifiedRelease
 
 _OLD_SECONDS = 24 * 3600

@@ -10,8 +10,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from patchpm.atomic_write import write_atomic
 from patchpm.errors import CannotError
-from patchpm.store.atomic import write_atomic
 
 _TENSORS = ("prefix", "mean", "square", "reference")
 

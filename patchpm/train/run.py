@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from patchpm import __version__
+from patchpm.atomic_write import write_atomic
 from patchpm.errors import UsageError
 from patchpm.patch.digest import Digest
 from patchpm.patch.prefix import PrefixMatrix, write_prefix
 from patchpm.patch.release import PREFIX
 from patchpm.settings import Folders
-from patchpm.store.atomic import write_atomic
 from patchpm.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from patchpm.train.data import Prompts, load_prompts
 from patchpm.train.dpo import Dpo

@@ -12,8 +12,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from patchpm.atomic_write import write_atomic
 from patchpm.patch.digest import Digest
-from patchpm.store.atomic import write_atomic
 from patchpm.train.greedy import Progress, Reply, end_tokens, greedy_replies
 from patchpm.train.prefix_model import PrefixModel
 

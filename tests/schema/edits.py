@@ -30,7 +30,10 @@ def put(value: Any, path: Path, new: object) -> Any:
 def json_text(value: object) -> bytes:
     """JSON as patchpm lays it out; NaN and lone surrogates can be written too."""
     text = json.dumps(value, ensure_ascii=False, indent=2)
-    return "".join(rf"\u{ord(letter):04x}" if "\ud800" <= letter <= "\udfff" else letter for letter in text).encode() + b"\n"
+    return (
+        "".join(rf"\u{ord(letter):04x}" if "\ud800" <= letter <= "\udfff" else letter for letter in text).encode()
+        + b"\n"
+    )
 
 
 def toml_text(value: Mapping[str, object]) -> str:

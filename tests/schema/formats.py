@@ -100,9 +100,7 @@ def unseen() -> dict[str, dict[str, str]]:
     return found
 
 
-def _pattern(
-    _: Draft202012Validator, pattern: str, value: object, __: object
-) -> Iterator[jsonschema.ValidationError]:
+def _pattern(_: Draft202012Validator, pattern: str, value: object, __: object) -> Iterator[jsonschema.ValidationError]:
     # JSON Schema's patterns are those of ECMAScript, where `$` is the very end; Python's `$` lets a line feed follow.
     if isinstance(value, str) and re.search(pattern.replace("$", r"\Z"), value, re.ASCII) is None:
         yield jsonschema.ValidationError(f"{value!r} does not match {pattern!r}")

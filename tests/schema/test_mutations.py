@@ -68,7 +68,9 @@ def mutated(draw: st.DrawFn, value: Any, where: Path) -> Any:
         name = draw(st.sampled_from(["surprise", "name", "version", "acme/x", "x.y", "Files"]))
         return put(value, (*where, name), draw(st.sampled_from(EDGES)))
     if kind == "longer":
-        return put(value, where, old * draw(st.sampled_from([0, 2, 70])) + draw(st.lists(st.sampled_from(EDGES), max_size=1)))
+        return put(
+            value, where, old * draw(st.sampled_from([0, 2, 70])) + draw(st.lists(st.sampled_from(EDGES), max_size=1))
+        )
     if kind == "spelling":
         start = draw(st.integers(0, len(old)))
         end = draw(st.integers(start, min(len(old), start + 2)))

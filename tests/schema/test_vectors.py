@@ -68,7 +68,9 @@ def test_everything_listed_as_beyond_schemas_is_there() -> None:
 def test_good_vectors_are_as_our_writers_write_them_unless_called_loose(kind: str) -> None:
     for path in FORMATS[kind].vectors("good"):
         data = path.read_bytes()
-        again = write_manifest(read_manifest(data)) if kind == "manifest" else write_lock(read_lock(data.decode())).encode()
+        again = (
+            write_manifest(read_manifest(data)) if kind == "manifest" else write_lock(read_lock(data.decode())).encode()
+        )
         assert (again == data) != path.name.startswith("loose-"), path.name
 
 

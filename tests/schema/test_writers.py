@@ -45,7 +45,9 @@ VERSIONS = st.builds(
 )
 PARTIALS = st.lists(NUMBERS, min_size=1, max_size=3).map(".".join) | st.sampled_from(["*", "1.x", "1.2.3-rc.1"])
 SIMPLES = st.builds(str.__add__, st.sampled_from(["", "^", "~", "~>", ">=", "> ", "<", "<=", "="]), PARTIALS)
-ALTERNATIVES = st.lists(SIMPLES, min_size=1, max_size=2).map(", ".join) | st.builds("{} - {}".format, PARTIALS, PARTIALS)
+ALTERNATIVES = st.lists(SIMPLES, min_size=1, max_size=2).map(", ".join) | st.builds(
+    "{} - {}".format, PARTIALS, PARTIALS
+)
 RANGES = st.lists(ALTERNATIVES, min_size=1, max_size=2).map("||".join).map(Range.parse)
 TEXTS = st.text(st.characters(exclude_categories=("C",)), min_size=1, max_size=200)
 DIGESTS = st.binary(max_size=4).map(Digest.of)
