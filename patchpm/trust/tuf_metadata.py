@@ -10,7 +10,8 @@ Source: https://theupdateframework.github.io/specification/v1.0.33/, section 4.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Generic, TypeVar
@@ -20,13 +21,13 @@ from tuf.api.metadata import Metadata, MetaFile, Role, Root, Snapshot, Targets, 
 from tuf.api.serialization import DeserializationError, SerializationError
 from tuf.api.serialization.json import CanonicalJSONSerializer
 
-from patchpm.errors import IntegrityError, TrustError
+from patchpm.errors import IntegrityError, PatchpmError, TrustError
 from patchpm.patch import strict_json
 from patchpm.patch.digest import Digest
 from patchpm.patch.manifest import FileRef
 from patchpm.trust.keys import ED25519, PublicKey
 from patchpm.trust.policy import KeySet, key_set
-from patchpm.trust.private_keys import Signer
+from patchpm.trust.private_keys import Signer, read_public_key
 
 ROOT: Final = "root"
 TIMESTAMP: Final = "timestamp"
@@ -177,7 +178,8 @@ def role_keys(role: Role, keys: Mapping[str, Key], name: str) -> KeySet:
         found.append(key)
     if type(role.threshold) is not int:
         raise malformed(name, "a threshold is not an integer")
-    return key_set(found, role.threshold)
+    with _in(name):
+        return key_set(found, role.threshold)
 
 
 def to_tuf_key(key: PublicKey) -> Key:
@@ -228,12 +230,22 @@ def rollback(name: str, why: str) -> TrustError:
     )
 
 
-def _public(key: Key, name: str) -> PublicKey:
-    from patchpm.trust.private_keys import read_public_key
+@contextmanager
+def _in(name: str) -> Iterator[None]:
+    try:
+        yield
+    except PatchpmError as error:
+        raise TrustError(
+            error.code, f"{name} of the registry holds keys that must not be used", why=f"{error.what}: {error.why}"
+        ) from None
 
+
+def _public(key: Key, name: str) -> PublicKey:
     try:
         text = key.keyval["public"]
-        made = PublicKey(ED25519, bytes.fromhex(text)) if key.keytype == "ed25519" else read_public_key(text.encode())
+        with _in(name):
+            is_ed25519 = key.keytype == "ed25519"
+            made = PublicKey(ED25519, bytes.fromhex(text)) if is_ed25519 else read_public_key(text.encode())
     except (KeyError, TypeError, ValueError, AttributeError):
         raise malformed(name, "it holds something that is no public key") from None
     if to_tuf_key(made).to_dict() != key.to_dict():

@@ -75,7 +75,7 @@ class TrustedState:
 
     def __init__(self, root: bytes, pin: Digest, now: datetime) -> None:
         if Digest.of(root) != pin:
-            raise TrustError("root-mismatch", "this is not the root file that is pinned", why=f"pinned is {pin}")
+            raise TrustError("root-mismatch", "root.json is not the root file that is pinned", why=f"pinned is {pin}")
         self.now = now
         first = read_document(root, Root, "root.json")
         self._keys = _root_keys(first)

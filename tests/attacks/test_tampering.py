@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import random
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +17,6 @@ from patchpm.errors import IntegrityError
 from patchpm.patch.digest import Digest
 from patchpm.patch.manifest import FileRef
 from patchpm.patch.release import ReleaseFiles
-from patchpm.registry.draft import Overlay, load_role, load_state
 from patchpm.registry.entry_json import read_entry
 from patchpm.registry.index import ReleaseEntry
 from patchpm.trust.policy import Policy
@@ -36,29 +38,44 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> RegistrySimulator:
     return made
 
 
-def current(registry: RegistrySimulator) -> list[str]:
-    """The metadata files that a client reads."""
+Feed = Callable[[bytes], object]
+
+
+def feeds(registry: RegistrySimulator) -> dict[str, tuple[bytes, Feed]]:
+    """Every metadata file that a client reads, and how it takes it from a state that has taken those before it."""
+    files = {path.removeprefix("metadata/"): data for path, data in registry.host.files.items()}
     versions = registry.state().versions
-    return [
-        "1.root.json",
-        "2.root.json",
-        "timestamp.json",
-        f"{versions.snapshot}.snapshot.json",
-        f"{versions.targets}.targets.json",
-        registry.role().document.name,
-    ]
+    snapshot, targets = f"{versions.snapshot}.snapshot.json", f"{versions.targets}.targets.json"
+    role = registry.role().document.name
+    stages = [TrustedState(files["1.root.json"], registry.pin, START)]
 
+    def next_stage(feed: Callable[[TrustedState], None]) -> None:
+        state = copy.deepcopy(stages[-1])
+        feed(state)
+        stages.append(state)
 
-def read_all(registry: RegistrySimulator, changed: dict[str, bytes]) -> None:
-    """Read a registry as a client does that has pinned its first root."""
-    host = Overlay(registry.host, changed)
-    root = host.read("metadata/1.root.json", 10**6)
-    assert root is not None
-    TrustedState(root, registry.pin, START)
-    role = load_role(host, load_state(host, START), "acme")
-    assert role is not None
-    for path, target in role.targets.items():
-        read_entry(path, target, "corp", role.document.name)
+    next_stage(lambda state: state.update_root(files["2.root.json"]))
+    next_stage(lambda state: state.update_timestamp(files["timestamp.json"]))
+    next_stage(lambda state: state.update_snapshot(files[snapshot]))
+    next_stage(lambda state: state.update_targets(files[targets]))
+    first, rooted, timed, snapped, ready = stages
+
+    def after(state: TrustedState, take: Callable[[TrustedState, bytes], object]) -> Feed:
+        def feed(data: bytes) -> object:
+            fresh = copy.copy(state)
+            fresh.roots = list(state.roots)
+            return take(fresh, data)
+
+        return feed
+
+    return {
+        "1.root.json": (files["1.root.json"], lambda data: TrustedState(data, registry.pin, START)),
+        "2.root.json": (files["2.root.json"], after(first, TrustedState.update_root)),
+        "timestamp.json": (files["timestamp.json"], after(rooted, TrustedState.update_timestamp)),
+        snapshot: (files[snapshot], after(timed, TrustedState.update_snapshot)),
+        targets: (files[targets], after(snapped, TrustedState.update_targets)),
+        role: (files[role], after(ready, lambda state, data: state.vendor_role("acme", data))),
+    }
 
 
 def flipped(data: bytes, place: int, by: int) -> bytes:
@@ -67,15 +84,13 @@ def flipped(data: bytes, place: int, by: int) -> bytes:
 
 @pytest.mark.parametrize("index", range(6))
 def test_any_flipped_byte_of_any_registry_metadata_is_refused_by_name(registry: RegistrySimulator, index: int) -> None:
-    name = current(registry)[index]
-    path = f"metadata/{name}"
-    data = registry.host.files[path]
+    name, (data, feed) = list(feeds(registry).items())[index]
     source = random.Random(name)
-    read_all(registry, {path: data})
+    feed(data)
     for place in range(len(data)):
         with pytest.raises(IntegrityError) as caught:
-            read_all(registry, {path: flipped(data, place, source.randrange(1, 256))})
-        assert name.split(".", 1)[-1 if name[0].isdigit() else 0] in str(caught.value)
+            feed(flipped(data, place, source.randrange(1, 256)))
+        assert name.removeprefix("1.") in str(caught.value)
 
 
 @given(place=st.integers(0, 10**6), by=st.integers(1, 255))
@@ -84,20 +99,19 @@ def test_no_flip_of_the_timestamp_or_of_a_new_root_goes_unnoticed(
     registry: RegistrySimulator, place: int, by: int
 ) -> None:
     # The two files whose bytes nothing else promises: here the signature and the one written form must do.
-    for path in ("metadata/timestamp.json", "metadata/2.root.json"):
-        data = registry.host.files[path]
+    for name in ("timestamp.json", "2.root.json"):
+        data, feed = _feeds(registry)[name]
         with pytest.raises(IntegrityError):
-            read_all(registry, {path: flipped(data, place % len(data), by)})
+            feed(flipped(data, place % len(data), by))
 
 
 @pytest.mark.parametrize("cut", [0, 1, -1])
 @pytest.mark.parametrize("index", range(6))
 def test_metadata_cut_short_or_drawn_out_is_refused(registry: RegistrySimulator, index: int, cut: int) -> None:
-    path = f"metadata/{current(registry)[index]}"
-    data = registry.host.files[path]
+    data, feed = list(feeds(registry).values())[index]
     for changed in (data[:cut], data + data[-1:]):
         with pytest.raises(IntegrityError):
-            read_all(registry, {path: changed})
+            feed(changed)
 
 
 @pytest.mark.parametrize("promised", [True, False], ids=["from a registry", "on its own"])
@@ -137,9 +151,9 @@ def test_no_edit_of_a_release_goes_unnoticed(
 def test_garbage_in_place_of_a_file_is_an_integrity_error_and_never_a_crash(
     registry: RegistrySimulator, data: bytes
 ) -> None:
-    for name in current(registry):
+    for _, feed in _feeds(registry).values():
         with pytest.raises(IntegrityError):
-            read_all(registry, {f"metadata/{name}": data})
+            feed(data)
     files, _ = _release(registry)
     for field in FIELDS.values():
         with pytest.raises(IntegrityError):
@@ -161,6 +175,11 @@ def test_any_flipped_byte_of_what_a_client_remembers_is_refused_by_name(
         assert "state.json" in str(caught.value)
     state.write_bytes(data)
     assert client.vendors() == ("acme",)
+
+
+@functools.cache
+def _feeds(registry: RegistrySimulator) -> dict[str, tuple[bytes, Feed]]:
+    return feeds(registry)
 
 
 def _folder(registry: RegistrySimulator) -> Path:

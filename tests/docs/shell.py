@@ -77,6 +77,7 @@ def environment(home: Path) -> dict[str, str]:
         "COLUMNS": "100",
         "NO_COLOR": "1",
         "HF_HUB_OFFLINE": "1",
+        "TQDM_DISABLE": "1",
         "OMP_NUM_THREADS": "1",
         "OMP_WAIT_POLICY": "PASSIVE",
         "GIT_AUTHOR_NAME": "Reader",

@@ -106,9 +106,10 @@ def _pattern(_: Draft202012Validator, pattern: str, value: object, __: object) -
         yield jsonschema.ValidationError(f"{value!r} does not match {pattern!r}")
 
 
-_Validator = jsonschema.validators.extend(Draft202012Validator, {"pattern": _pattern})
+_Validator = jsonschema.validators.extend(Draft202012Validator, {"pattern": _pattern})  # type: ignore[no-untyped-call]  # not in the stubs
 
 
 @cache
 def _validator(name: str) -> Draft202012Validator:
-    return _Validator(FORMATS[name].schema)
+    made: Draft202012Validator = _Validator(FORMATS[name].schema)
+    return made

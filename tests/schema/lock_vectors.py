@@ -42,7 +42,7 @@ def good() -> dict[str, bytes]:
     """File name to bytes. All but those called `loose-` are as our writer writes them."""
     text = write_lock(lock())
     loose = "# reviewed\r\n\r\n" + text.replace(" = ", "=").replace("\n", "  # fine\r\n")
-    other_order = {key: value for key, value in reversed(tomllib.loads(text).items())}
+    other_order = dict(reversed(tomllib.loads(text).items()))
     files = {
         "smallest.toml": write_lock(Lock(digest("none"), (), (), (), ())),
         "two-bases.toml": text,

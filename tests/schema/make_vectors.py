@@ -37,7 +37,7 @@ def vectors() -> dict[str, bytes]:
         files |= _under(f"{name}/good", module.good()) | _under(f"{name}/bad", module.bad())
     for name in _OF_RELEASE:
         files |= _under(f"{name}/good", release_vectors.good(name)) | _under(f"{name}/bad", release_vectors.bad(name))
-    described = {}
+    described: dict[str, object] = {}
     for kind, prefixes in (("good", prefix_vectors.good()), ("bad", prefix_vectors.bad())):
         files |= _under(f"prefix/{kind}", {name: item.data for name, item in prefixes.items()})
         described |= {f"{kind}/{name}": item.to_json() for name, item in prefixes.items()}

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from patchpm.patch.manifest import Claim, Compose, TrainingData
+from patchpm.patch.manifest import Claim
 from patchpm.patch.manifest_json import write_manifest
 from patchpm.patch.prefix import PrefixMatrix
-from patchpm.patch.version import Version
 from tests.builders import base, digest, manifest
 from tests.schema.edits import ABSENT, Path, json_text, put
 

@@ -49,7 +49,7 @@ ALTERNATIVES = st.lists(SIMPLES, min_size=1, max_size=2).map(", ".join) | st.bui
     "{} - {}".format, PARTIALS, PARTIALS
 )
 RANGES = st.lists(ALTERNATIVES, min_size=1, max_size=2).map("||".join).map(Range.parse)
-TEXTS = st.text(st.characters(exclude_categories=("C",)), min_size=1, max_size=200)
+TEXTS = st.text(st.characters(exclude_categories=["C"]), min_size=1, max_size=200)
 DIGESTS = st.binary(max_size=4).map(Digest.of)
 WANTED = st.dictionaries(PATCHES, RANGES, max_size=3).map(lambda found: tuple(sorted(found.items())))
 ORDERS = st.sets(PATCHES, max_size=3).map(lambda found: tuple(sorted(found)))
