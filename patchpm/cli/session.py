@@ -17,7 +17,7 @@ from patchpm.patch.version import Version
 from patchpm.project.files import load_lock, lock_text
 from patchpm.project.installing import Installer
 from patchpm.project.lock import Lock
-from patchpm.project.lock_toml import has_conflict, preferences
+from patchpm.project.lock_conflict import has_conflict, preferences
 from patchpm.project.policy_file import load_policy
 from patchpm.project.project_file import ProjectFile, load_project_file
 from patchpm.registry.index import ReleaseEntry

@@ -12,7 +12,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from typing import cast
 
-from patchpm.errors import IntegrityError, PatchpmError, StaleLockError
+from patchpm.errors import IntegrityError, StaleLockError
 from patchpm.patch.digest import Digest
 from patchpm.patch.fingerprint import Fingerprint
 from patchpm.patch.manifest import ANCHORS, MAX_TOKENS, FileRef
@@ -24,6 +24,7 @@ from patchpm.patch.release import ATTESTATIONS, MANIFEST, PREFIX
 from patchpm.patch.strict_json import JsonValue, compact
 from patchpm.patch.version import Version
 from patchpm.project.lock import Composition, Lock, LockedBase, LockedRegistry, LockedRelease
+from patchpm.project.lock_conflict import has_conflict
 from patchpm.project.project_file import LABEL_PATTERN
 
 FILE = "patchpm.lock"
@@ -92,31 +93,6 @@ def write_lock(lock: Lock) -> str:
     head = f"version = {VERSION}\nrevision = {REVISION}\nrequirements = {_text(str(lock.requirements))}\n"
     content = _content(tomllib.loads(head + body))
     return f"{_HEADER}{head}content = {_text(str(content))}\n\n{body}"
-
-
-def has_conflict(text: str) -> bool:
-    """Whether git left conflict markers in `text`."""
-    return re.search(r"^(<{7}|={7}|>{7})( |$)", text, re.MULTILINE) is not None
-
-
-def preferences(text: str) -> dict[PatchName, Version]:
-    """The versions pinned in a lock that may be stale or full of conflict markers; of two pins the higher one.
-
-    They steer the next resolution and are never trusted, so what cannot be read is left out.
-    """
-    found: dict[PatchName, Version] = {}
-    for block in re.split(r"^\[\[", text, flags=re.MULTILINE):
-        if not block.startswith("release]]"):
-            continue
-        names = re.findall(r'^name = "([^"]*)"$', block, re.MULTILINE)
-        versions = re.findall(r'^version = "([^"]*)"$', block, re.MULTILINE)
-        for name_text, version_text in zip(names * len(versions), versions, strict=False):
-            try:
-                name, version = PatchName.parse(name_text), Version.parse(version_text)
-            except PatchpmError:
-                continue
-            found[name] = max(version, found.get(name, version))
-    return found
 
 
 def _content(value: Mapping[str, object]) -> Digest:

@@ -24,7 +24,7 @@ from patchpm.resolve.proof import Asked, Conflicts, Fact, Requires, Statement, U
 from patchpm.resolve.version_set import VersionSet
 
 MAX_ROUNDS = 100_000
-"""Steps after which a search is given up: about ten seconds."""
+"""Steps after which a search is given up; realistic ones take less than a thousand."""
 
 _Clause = Incompatibility[Candidates, int]
 

@@ -12,7 +12,8 @@ from patchpm.patch.ranges import Range
 from patchpm.patch.version import Version
 from patchpm.project.files import check_fresh
 from patchpm.project.lock import Composition, Lock, LockedBase, LockedRegistry, LockedRelease
-from patchpm.project.lock_toml import preferences, read_lock, write_lock
+from patchpm.project.lock_conflict import preferences
+from patchpm.project.lock_toml import read_lock, write_lock
 from patchpm.project.project_file import read_project_file
 from tests.builders import digest, fingerprint
 
