@@ -21,7 +21,7 @@ from patchpm.model.demo_base import demo_base
 from patchpm.settings import Folders
 
 PATCH = "patchpm/harmfulness"
-PROMPTS = Path(__file__).parent / "demo_prompts.json"
+PROMPTS = Path(__file__).parents[1] / "recipes" / "harmfulness" / "demo_prompts.json"
 """Prompts that no patch was trained on; a test holds them against the training data."""
 
 

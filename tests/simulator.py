@@ -73,7 +73,7 @@ class RegistrySimulator:
     def __init__(self, state: Path) -> None:
         self.now = START
         self.host = MemoryHost()
-        self._state = state
+        self.users = state
         self.keys = {role: generate() for role in ("root", "root2", "targets", "snapshot", "timestamp")}
         self.vendors = {"acme": [generate(), generate("p256")]}
         self.pin = self.writer().create(self.roles())
@@ -114,7 +114,7 @@ class RegistrySimulator:
 
     def client(self, user: str = "user") -> RegistryClient:
         """A run of the client of `user`, who remembers what earlier runs of theirs have seen."""
-        return RegistryClient(self.host, "corp", self.pin, self._state / user, self.now)
+        return RegistryClient(self.host, "corp", self.pin, self.users / user, self.now)
 
     def later(self, **span: float) -> None:
         """Let time pass."""

@@ -64,7 +64,7 @@ def command(patches: tuple[str, ...], frozen: bool, dry_run: bool, offline: bool
 def _frozen(session: Session, *, as_json: bool) -> None:
     check_fresh(session.project, session.lock)
     fetched = fetch(session, session.lock)
-    report(session, Outcome(session.lock, (), fetched), as_json=as_json)
+    report(session, Outcome(session.lock, (), fetched), as_json=as_json, frozen=True)
 
 
 def _is_fresh(session: Session) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from patchpm.cli.output import emit, line, note, progress, warn
 from patchpm.cli.session import Session
+from patchpm.errors import NetworkError
 from patchpm.patch.name import PatchName
 from patchpm.patch.strict_json import JsonValue
 from patchpm.patch.version import Version
@@ -86,10 +87,11 @@ def carry_out(
     return Outcome(lock, changed, fetched)
 
 
-def report(session: Session, outcome: Outcome, *, as_json: bool, dry_run: bool = False) -> None:
-    """Print what came of it."""
-    for reason in yanked(session, outcome.lock):
-        warn(reason)
+def report(session: Session, outcome: Outcome, *, as_json: bool, dry_run: bool = False, frozen: bool = False) -> None:
+    """Print what came of it, with a warning for releases that were withdrawn; a frozen install asks no index."""
+    if not frozen:
+        for reason in yanked(session, outcome.lock):
+            warn(reason)
 
     def human() -> None:
         for change in outcome.changed:
@@ -107,14 +109,15 @@ def report(session: Session, outcome: Outcome, *, as_json: bool, dry_run: bool =
 
 def yanked(session: Session, lock: Lock) -> list[str]:
     """Why releases in the lock were withdrawn, as far as the registries say now."""
-    if "catalogue" not in session.__dict__:
-        return []
-    found = []
-    for release in lock.releases:
-        for entry in session.catalogue.entries(release.name):
-            if entry.path == release.path and entry.yanked is not None:
-                found.append(f"{release.name} {release.version} is yanked: {entry.yanked}")
-    return sorted(set(found))
+    found = set()
+    try:
+        for release in lock.releases:
+            for entry in session.catalogue.entries(release.name):
+                if entry.path == release.path and entry.yanked is not None:
+                    found.add(f"{release.name} {release.version} is yanked: {entry.yanked}")
+    except NetworkError as error:
+        note(f"whether anything was yanked is not known: {error.what}")
+    return sorted(found)
 
 
 def described(outcome: Outcome, *, dry_run: bool) -> JsonValue:

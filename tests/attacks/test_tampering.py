@@ -183,7 +183,7 @@ def _feeds(registry: RegistrySimulator) -> dict[str, tuple[bytes, Feed]]:
 
 
 def _folder(registry: RegistrySimulator) -> Path:
-    return registry._state / "rememberer"
+    return registry.users / "rememberer"
 
 
 def _release(registry: RegistrySimulator) -> tuple[ReleaseFiles, ReleaseEntry]:

@@ -29,7 +29,7 @@ MAY_IMPORT = {
     "trust show": _SIGNATURES,
     "verify": _SIGNATURES,
     "install --frozen": _SIGNATURES,
-    "install": _SIGNATURES,
+    "install": _REGISTRIES,
     "outdated": _REGISTRIES,
     "search": _REGISTRIES,
     "info toxicity": _REGISTRIES,

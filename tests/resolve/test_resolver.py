@@ -5,7 +5,9 @@ import pytest
 from patchpm.errors import ExitCode, ResolutionError
 from patchpm.patch.version import Version
 from patchpm.registry.index import ReleaseEntry
+from patchpm.resolve.candidates import Pool
 from patchpm.resolve.resolver import Edge, resolve
+from patchpm.resolve.solve import solve
 from tests.builders import base, fingerprint
 from tests.resolve.shelf import TINY, Shelf, asked, named, release, several, target, versions
 
@@ -183,6 +185,13 @@ def test_a_patch_that_requires_another_version_of_itself_cannot() -> None:
     assert versions(resolve(asked("a"), shelf, TINY)) == ["a 2.0.0"]
     with pytest.raises(ResolutionError):
         resolve(asked("a@3"), shelf, TINY)
+
+
+def test_a_search_that_takes_too_long_is_given_up() -> None:
+    pool = Pool(Shelf(*several("a", "1.0.0"), *several("b", "1.0.0")), TINY, {}, lambda _: None)
+    with pytest.raises(ResolutionError) as caught:
+        solve(pool, asked("a", "b"), max_rounds=1)
+    assert caught.value.code == "search-limit"
 
 
 def test_nothing_is_chosen_where_nothing_is_asked_for() -> None:

@@ -40,6 +40,7 @@ def good() -> dict[str, bytes]:
         "largest-figures.json": write_manifest(largest),
         "pre-release-with-build.json": write_manifest(manifest(version="1.2.3-rc.1+build.007")),
         "summary-in-another-script.json": write_manifest(manifest(summary="ご意見は丁寧に。")),
+        "names-sorted-by-vendor-first.json": write_manifest(manifest(requires={"a-b/c": "1", "a/c": "1"})),
         "line-feed-as-separator.json": json_text(put(_value(), ("prefix", "separator"), "\n")),
         "both-anchors.json": json_text(put(_value(), ("prefix", "anchors"), ["text-start", "system-start"])),
         "loose-on-one-line.json": json.dumps(json.loads(write_manifest(full)), ensure_ascii=True).encode(),

@@ -8,10 +8,18 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
+from patchpm.patch import ranges, version
+from patchpm.patch.manifest import ANCHORS, DOMAINS, DTYPES, MAX_TOKENS
+from patchpm.patch.manifest_json import FORMAT
 from patchpm.patch.record import is_printable
+from patchpm.patch.release import ATTESTATIONS, MANIFEST, MAX_BYTES, PREFIX
+from patchpm.trust.envelope import PAYLOAD_TYPE
+from patchpm.trust.statement import RELEASE
 from tests.schema.formats import FOLDER, FORMATS
 
 NAMES = sorted(FORMATS)
+RESERVED = "^(?:root|snapshot|targets|timestamp)/"
+"""What a name may not start with."""
 
 
 def nodes(value: object) -> Iterator[dict[str, Any]]:
@@ -57,10 +65,10 @@ def test_objects_are_closed(name: str) -> None:
 def test_patterns_are_anchored_and_mean_the_same_in_every_language(name: str) -> None:
     for pattern in patterns(FORMATS[name].schema):
         assert pattern.startswith("^")
-        assert pattern.endswith("$")
+        assert pattern.endswith("$") or pattern == RESERVED
         re.compile(pattern)
-        # Classes like \d and flags are where ECMAScript, RE2 and Python differ; `$` within is that of a lookahead.
-        assert not re.search(r"\\[a-zA-Z](?<!\\u)|\(\?[a-zP<]", pattern)
+        # Classes like \d, \u and lookaheads are where ECMAScript, RE2 and Python differ.
+        assert not re.search(r"\\[a-zA-Z0-9]|\(\?[^:]|\(\[", pattern)
 
 
 def test_what_schemas_share_is_the_same_in_all_of_them() -> None:
@@ -86,4 +94,21 @@ def test_every_character_that_the_text_pattern_refuses_is_refused_by_the_reader(
 def test_schemas_are_laid_out_alike() -> None:
     for name in NAMES:
         text = (FOLDER / f"{name}.v1.schema.json").read_text("utf-8")
-        assert text == json.dumps(json.loads(text), indent=2, ensure_ascii=False) + "\n"
+        assert text == json.dumps(json.loads(text), indent=2) + "\n"
+
+
+def test_bounds_and_lists_are_those_of_the_code() -> None:
+    shared = FORMATS["manifest"].schema["$defs"] | FORMATS["lock"].schema["$defs"]
+    prefix = FORMATS["manifest"].schema["properties"]["prefix"]["properties"]
+    assert shared["anchor"]["enum"] == list(ANCHORS)
+    assert prefix["dtype"]["enum"] == list(DTYPES)
+    assert prefix["tokens"]["maximum"] == MAX_TOKENS
+    assert prefix["size"]["maximum"] == MAX_BYTES[PREFIX]
+    for kind, file in (("manifest", MANIFEST), ("prefix", PREFIX), ("attestations", ATTESTATIONS)):
+        assert shared[f"{kind}-file"]["properties"]["size"]["maximum"] == MAX_BYTES[file]
+    assert shared["version"]["maxLength"] == version.MAX_LENGTH
+    assert shared["range"]["maxLength"] == ranges.MAX_LENGTH
+    domain = re.compile(shared["domain"]["pattern"])
+    assert all(domain.match(name) for name in DOMAINS)
+    for name, format_ in (("statement", RELEASE), ("manifest", FORMAT), ("envelope", PAYLOAD_TYPE)):
+        assert {"const": format_} in list(nodes(FORMATS[name].schema))
