@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
+from patchpm.errors import ResolutionError
 from patchpm.patch.name import PatchName
 from patchpm.patch.patch_set import set_digest
 from patchpm.patch.version import Version
@@ -61,7 +62,12 @@ def make_lock(
             return f"it was made for the anchor {' or '.join(entry.anchors)}, and the project uses {project.anchor}"
         return policy.refusal(entry.name, datetime.fromisoformat(entry.published), now)
 
-    resolution = resolve(roots, registries, targets, locked=keep, max_tokens=budget, admit=refusal)
+    try:
+        resolution = resolve(roots, registries, targets, locked=keep, max_tokens=budget, admit=refusal)
+    except ResolutionError as error:
+        if error.code == "token-budget" and budget < project.max_tokens:
+            error.next = f"leave out a patch: your policy allows at most {budget} prefix tokens in a set"
+        raise
     releases, compositions = [], []
     for target in targets:
         entries = resolution.sets[target.label].releases

@@ -51,6 +51,8 @@ def remembered(folder: Path) -> Memory | None:
             for role in ("timestamp", "snapshot", "targets")
         ]
         record.done()
+        if not roots:
+            raise record.refuse("is empty", "roots")
     except IntegrityError as error:
         raise corrupt(folder, error) from None
     return Memory(tuple(root.encode() for root in roots), *parts)

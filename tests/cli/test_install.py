@@ -138,3 +138,13 @@ def test_conflicting_requirements_are_explained(world: World) -> None:
     assert (refused.code, refused.error["code"]) == (1, "unsatisfiable")
     assert "patchpm.toml:" in refused.error["why"]
     assert (world.project / "patchpm.toml").read_bytes() == before
+
+
+def test_a_set_over_the_budget_of_the_policy_says_so(world: World) -> None:
+    world.publish("acme/bias")
+    world.publish("acme/toxicity")
+    world.started("bias")
+    (world.project / "patchpm-policy.toml").write_text("version = 1\nmax-tokens = 5\n")
+    refused = world.run("install", "toxicity", "--json")
+    assert (refused.code, refused.error["code"]) == (1, "token-budget")
+    assert "policy allows at most 5" in refused.error["next"]

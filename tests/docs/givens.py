@@ -120,10 +120,10 @@ GIVENS: dict[str, Callable[[Place], None]] = {
 
 
 def real_base(place: Place) -> None:
-    """The converted SmolLM2-135M-Instruct, and the recipes of this repository."""
-    for cache in (place.folder / "models", place.home / "patchpm" / "cache" / "models"):
-        cache.mkdir(parents=True)
-        (cache / REAL_BASE.name).symlink_to(REAL_BASE)
+    """The converted SmolLM2-135M-Instruct in the cache, and the recipes of this repository."""
+    models = place.home / "patchpm" / "cache" / "models"
+    models.mkdir(parents=True)
+    (models / REAL_BASE.name).symlink_to(REAL_BASE)
     (place.folder / "recipes").symlink_to(ROOT / "recipes")
 
 

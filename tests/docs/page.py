@@ -9,7 +9,7 @@ A line with `$ ` is a command, a line with `> ` goes on with it, the rest is its
 anything within a line, and alone on a line for any lines. A command without output may print anything. A block marked
 `python` is a program. Blocks of any other kind are not run. Comments in the page say what it starts from:
 
-    <!-- needs: real base -->       SmolLM2-135M-Instruct is at models/SmolLM2-135M-Instruct
+    <!-- needs: real base -->       SmolLM2-135M-Instruct is converted already
     <!-- given: project -->         see `tests.docs.givens`
 """
 

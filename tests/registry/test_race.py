@@ -1,0 +1,117 @@
+"""Many publishers at once, and publishers that are killed: no release is lost, and the registry always verifies."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from patchpm.patch.name import PatchName
+from patchpm.registry.client import RegistryClient
+from patchpm.registry.folder import FolderHost
+from patchpm.registry.writer import RegistryWriter
+from patchpm.trust.policy import Policy
+from patchpm.trust.private_keys import generate
+from patchpm.trust.release import verify_release
+from tests.simulator import keys_of
+from tests.world import roles
+
+ROOT = Path(__file__).parents[2]
+
+
+class Site:
+    """A registry in a folder, and the key files that publishers need."""
+
+    def __init__(self, root: Path) -> None:
+        self.host = FolderHost(root / "registry")
+        self.keys = root / "keys"
+        self.state = root / "state"
+        operator, vendor = generate(), generate("p256")
+        self.keys.mkdir()
+        for name, key in (("operator", operator), ("vendor", vendor)):
+            (self.keys / name).write_bytes(key.to_openssh(None))
+        writer = RegistryWriter(self.host, [operator, vendor], datetime.now(UTC))
+        self.pin = writer.create(roles(operator))
+        writer.add_vendor("acme", keys_of(vendor))
+
+    def publisher(self, name: str, first: int = 0, count: int = 1) -> subprocess.Popen[str]:
+        """Start a publisher."""
+        command = [sys.executable, "-m", "tests.registry.publisher", str(self.host.root), str(self.keys), name]
+        return subprocess.Popen(
+            [*command, str(first), str(count)],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"PYTHONWARNINGS": "ignore"},
+        )
+
+    def versions(self, name: str) -> set[str]:
+        """What a new client sees, every release of it fetched and verified."""
+        now = datetime.now(UTC)
+        client = RegistryClient(self.host, "corp", self.pin, self.state, now)
+        found = set()
+        for entry in client.entries(PatchName.parse(name)):
+            keys = client.vendor_keys("acme")
+            verify_release(
+                client.fetch(entry),
+                keys=keys.keys,
+                threshold=keys.threshold,
+                policy=Policy(),
+                now=now,
+                expected=entry,
+            ).require()
+            found.add(str(entry.version))
+        return found
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site(tmp_path)
+
+
+def test_sixteen_publishers_at_once_lose_nothing(site: Site) -> None:
+    names = [f"acme/patch-{number}" for number in range(16)]
+    publishers = [site.publisher(name, count=2) for name in names]
+    for publisher in publishers:
+        _, errors = publisher.communicate(timeout=300)
+        assert publisher.returncode == 0, errors
+    for name in names:
+        assert site.versions(name) == {"1.0.0", "1.0.1"}
+
+
+def test_publishers_of_one_patch_at_once_lose_nothing(site: Site) -> None:
+    publishers = [site.publisher("acme/toxicity", first=10 * number, count=2) for number in range(4)]
+    for publisher in publishers:
+        _, errors = publisher.communicate(timeout=300)
+        assert publisher.returncode == 0, errors
+    assert site.versions("acme/toxicity") == {f"1.0.{10 * number + step}" for number in range(4) for step in range(2)}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_publisher_killed_at_any_instant_leaves_a_registry_that_verifies_and_goes_on(site: Site, seed: int) -> None:
+    chance = random.Random(seed)
+    first = 0
+    confirmed: set[str] = set()
+    for _ in range(4):
+        publisher = site.publisher("acme/toxicity", first=first, count=1000)
+        assert publisher.stdout is not None
+        confirmed.add(publisher.stdout.readline().strip())
+        time.sleep(chance.uniform(0, 0.25))
+        publisher.send_signal(signal.SIGKILL)
+        rest, _ = publisher.communicate()
+        confirmed |= set(rest.split())
+        seen = site.versions("acme/toxicity")
+        assert confirmed <= seen
+        first = 1 + max(int(version.rpartition(".")[2]) for version in seen)
+    again = site.publisher("acme/toxicity", first=first, count=1)
+    _, errors = again.communicate(timeout=120)
+    assert again.returncode == 0, errors
+    assert confirmed | {f"1.0.{first}"} <= site.versions("acme/toxicity")
