@@ -1,4 +1,4 @@
-"""Writes `docs/reference/` from the code, so that it cannot say anything else than the code does.
+"""Writes `docs/reference/` and the figures in the README, so that they say what the code and the claims say.
 
 `make docs` runs it. With `--check` nothing is written, and the exit code is 1 if a page is not what it would write.
 """
@@ -11,16 +11,16 @@ from pathlib import Path
 from generator import commands, environment, errors, schemas
 
 ROOT = Path(__file__).resolve().parents[1]
-REFERENCE = ROOT / "docs" / "reference"
+REFERENCE = "docs/reference"
 
 
 def pages() -> dict[str, str]:
-    """The text of every page, by file name."""
+    """The text of every page, by its path in the repository."""
     return {
-        "commands.md": commands.page(),
-        "errors.md": errors.page(ROOT / "patchpm"),
-        "environment.md": environment.page(ROOT / "patchpm" / "settings.py"),
-        "schemas.md": schemas.page(ROOT / "registry_schema"),
+        f"{REFERENCE}/commands.md": commands.page(),
+        f"{REFERENCE}/errors.md": errors.page(ROOT / "patchpm"),
+        f"{REFERENCE}/environment.md": environment.page(ROOT / "patchpm" / "settings.py"),
+        f"{REFERENCE}/schemas.md": schemas.page(ROOT / "registry_schema"),
     }
 
 
@@ -28,14 +28,14 @@ def main(arguments: list[str]) -> int:
     """Write the pages, or compare them; return the exit code."""
     stale = []
     for name, text in pages().items():
-        path = REFERENCE / name
+        path = ROOT / name
         if not path.is_file() or path.read_text("utf-8") != text:
             stale.append(name)
             if "--check" not in arguments:
                 path.parent.mkdir(exist_ok=True)
                 path.write_text(text, "utf-8")
     verb = "stale" if "--check" in arguments else "wrote"
-    sys.stdout.writelines(f"{verb} docs/reference/{name}\n" for name in stale)
+    sys.stdout.writelines(f"{verb} {name}\n" for name in stale)
     return 1 if stale and "--check" in arguments else 0
 
 

@@ -145,7 +145,7 @@ def _made(module: _Module, call: ast.Call, makers: _Makers) -> Iterator[_Made]:
     """The errors that a call makes, in the words of the module that it stands in."""
     name = _name(call)
     given = {keyword.arg: keyword.value for keyword in call.keywords}
-    if name in CLASSES and len(call.args) > 1:
+    if name in CLASSES and len(call.args) > 1 and not _is_passed_on(call.args[0]):
         yield _Made(name, call.args[0], call.args[1])
     elif name == _RECORD and "code" in given and module.path != _READS_CODES and not _is_empty(call.args[0]):
         kind = ast.unparse(given["error"]) if "error" in given else "IntegrityError"
@@ -153,6 +153,11 @@ def _made(module: _Module, call: ast.Call, makers: _Makers) -> Iterator[_Made]:
     for maker in [*makers.get((module.path, name), ()), *makers.get(("", name), ())]:
         bound = _arguments(maker.function, call)
         yield _Made(maker.made.kind, _bound(maker.made.code, bound), _bound(maker.made.what, bound))
+
+
+def _is_passed_on(code: ast.expr) -> bool:
+    """Whether a code is that of an error that was caught, which is known from where it was raised."""
+    return isinstance(code, ast.Attribute) and code.attr == "code"
 
 
 def _is_empty(value: ast.expr) -> bool:

@@ -38,6 +38,8 @@ _FILE_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,200}(/[A-Za-z0-9][A-Za-z0-9._-]{0,
 _LABEL_PATTERN = r"[a-z][a-z0-9-]{0,39}"
 _LINK_PATTERN = r"https://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[!-~]*)?"
 _MAX_WIDTH = 65_536
+MAX_RELATIONS = 200
+"""Most patches that one list of `compose` names."""
 
 
 def read_manifest(data: bytes) -> Manifest:
@@ -137,7 +139,7 @@ def base_from(record: Record) -> BaseModel:
         hidden_size=record.integer("hidden_size", low=1, high=_MAX_WIDTH),
         tensors=record.digest("tensors"),
         bf16=_digest_or_none(record, "bf16"),
-        quantised=tuple(sorted(Digest.parse(text) for text in record.texts("quantised", max_items=64, max_length=71))),
+        quantised=_quantised(record),
         files=tuple((path, files.digest(path)) for path in sorted(files.keys())),
         tokenizer=_digest_or_none(record, "tokenizer"),
         template=_digest_or_none(record, "template"),
@@ -171,6 +173,14 @@ def compose_from(record: Record) -> Compose:
     return compose
 
 
+def anchors_from(record: Record) -> tuple[str, ...]:
+    """Read where a prefix may stand."""
+    anchors = record.texts("anchors", max_items=len(ANCHORS))
+    if not anchors or not set(anchors) <= set(ANCHORS) or len(set(anchors)) != len(anchors):
+        raise record.refuse(f"must name one or more of {', '.join(ANCHORS)}, each once", "anchors")
+    return anchors
+
+
 def _check_format(record: Record) -> None:
     for key, known in (("format", FORMAT), ("kind", KIND)):
         found = record.text(key, max_length=80)
@@ -188,13 +198,18 @@ def _prefix(record: Record) -> Prefix:
         file=file_from(record, PREFIX),
         tokens=record.integer("tokens", low=1, high=MAX_TOKENS),
         dtype=record.choice("dtype", tuple(DTYPES)),
-        anchors=record.texts("anchors", max_items=len(ANCHORS)),
+        anchors=anchors_from(record),
         separator=_separator(record),
     )
-    if not prefix.anchors or not set(prefix.anchors) <= set(ANCHORS) or len(set(prefix.anchors)) != len(prefix.anchors):
-        raise record.refuse(f"must name one or more of {', '.join(ANCHORS)}, each once", "anchors")
     record.done()
     return prefix
+
+
+def _quantised(record: Record) -> tuple[Digest, ...]:
+    digests = [Digest.parse(text) for text in record.texts("quantised", max_items=64, max_length=71)]
+    if len(set(digests)) != len(digests):
+        raise record.refuse("names a digest twice", "quantised")
+    return tuple(sorted(digests))
 
 
 def _separator(record: Record) -> str:
@@ -207,6 +222,8 @@ def _separator(record: Record) -> str:
 
 
 def _ranges(record: Record) -> tuple[tuple[PatchName, Range], ...]:
+    if len(record.keys()) > MAX_RELATIONS:
+        raise record.refuse(f"names more than {MAX_RELATIONS} patches")
     found = []
     for key in sorted(record.keys()):
         name = Record({"name": key}, record.place, code="malformed-manifest").parse("name", PatchName.parse)
@@ -217,8 +234,10 @@ def _ranges(record: Record) -> tuple[tuple[PatchName, Range], ...]:
 
 def _names(record: Record, key: str) -> tuple[PatchName, ...]:
     names = []
-    for text in record.texts(key, max_items=200):
+    for text in record.texts(key, max_items=MAX_RELATIONS):
         names.append(Record({key: text}, record.place, code="malformed-manifest").parse(key, PatchName.parse))
+    if len(set(names)) != len(names):
+        raise record.refuse("names a patch twice", key)
     return tuple(sorted(names))
 
 

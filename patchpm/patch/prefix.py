@@ -59,15 +59,14 @@ def read_prefix(data: bytes, prefix: Prefix, hidden_size: int) -> PrefixMatrix:
     Raises:
         IntegrityError: `malformed-prefix` where file and manifest differ in anything, or a value is not finite.
     """
-    expected = {
-        "dtype": prefix.dtype,
-        "shape": [prefix.tokens, hidden_size],
-        "data_offsets": [0, prefix.tokens * hidden_size * DTYPES[prefix.dtype]],
-    }
-    entry, values = _split(data)
-    if entry != expected:
-        raise _malformed(f"its header says {str(entry)[:200]}, the manifest means {expected}")
-    return _finite(PrefixMatrix(prefix.dtype, prefix.tokens, hidden_size, values))
+    matrix = inspect_prefix(data)
+    found = (matrix.dtype, matrix.tokens, matrix.hidden_size)
+    if found != (prefix.dtype, prefix.tokens, hidden_size):
+        raise _malformed(
+            f"it is {matrix.dtype} of {matrix.tokens} x {matrix.hidden_size}; "
+            f"the manifest means {prefix.dtype} of {prefix.tokens} x {hidden_size}"
+        )
+    return matrix
 
 
 def inspect_prefix(data: bytes) -> PrefixMatrix:
@@ -85,11 +84,16 @@ def inspect_prefix(data: bytes) -> PrefixMatrix:
     if not isinstance(shape, list) or len(shape) != 2:
         raise _malformed("its tensor is not a matrix")
     tokens, width = shape
-    if not isinstance(tokens, int) or not isinstance(width, int):
+    if type(tokens) is not int or type(width) is not int:
         raise _malformed("its shape is not made of integers")
     if not 1 <= tokens <= MAX_TOKENS or not 1 <= width <= _MAX_WIDTH:
         raise _malformed(f"its shape is {tokens} x {width}; at most {MAX_TOKENS} x {_MAX_WIDTH:,} is allowed")
-    if entry["data_offsets"] != [0, len(values)] or len(values) != tokens * width * DTYPES[dtype]:
+    offsets = entry["data_offsets"]
+    if (
+        offsets != [0, len(values)]
+        or any(type(offset) is not int for offset in offsets)
+        or len(values) != tokens * width * DTYPES[dtype]
+    ):
         raise _malformed("its offsets do not cover the file exactly")
     return _finite(PrefixMatrix(dtype, tokens, width, values))
 

@@ -28,10 +28,11 @@ _Alternative = tuple[_Comparator, ...]
 _NOTHING: _Comparator = ("<", (0, 0, 0, LOWEST))
 _EVERYTHING: _Comparator = (">=", (0, 0, 0, FINAL))
 _PART = rf"(?:0|[1-9]\d{{0,{MAX_DIGITS - 1}}}|[xX*])"
-_PARTIAL = rf"v?{_PART}(?:\.{_PART}(?:\.{_PART}(?:-[0-9A-Za-z.-]+)?(?:\+[0-9A-Za-z.-]+)?)?)?"
+_WORDS = r"[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*"
+_PARTIAL = rf"v?{_PART}(?:\.{_PART}(?:\.{_PART}(?:-{_WORDS})?(?:\+{_WORDS})?)?)?"
 _SIMPLE = re.compile(
     rf"(?P<operator>\^|~>?|[<>]=?|=)?v?(?P<numbers>{_PART}(?:\.{_PART}){{0,2}})"
-    r"(?:-(?P<prerelease>[0-9A-Za-z.-]+))?(?:\+[0-9A-Za-z.-]+)?",
+    rf"(?:-(?P<prerelease>{_WORDS}))?(?P<build>\+{_WORDS})?",
     re.ASCII,
 )
 _HYPHEN = re.compile(rf"({_PARTIAL}) +- +({_PARTIAL})", re.ASCII)
@@ -153,7 +154,10 @@ def _parse(text: str) -> Range:
     if () in plain:
         # npm folds a union with `*` into `*`, which forgets pre-releases that other alternatives name.
         plain = [()]
-    return Range(" || ".join(words), tuple(plain), tuple(wide))
+    joined = " || ".join(words)
+    if len(joined) > MAX_LENGTH:
+        raise _invalid(text, f"written out it has {len(joined)} characters, and {MAX_LENGTH} are allowed")
+    return Range(joined, tuple(plain), tuple(wide))
 
 
 def _alternative(text: str, written: str) -> tuple[str, _Alternative, _Alternative]:
@@ -200,8 +204,8 @@ def _simple(text: str, word: str) -> _Simple:
     exact = None
     canonical = "*" if parts[0] in ("x", "X") and len(parts) == 1 else ".".join(parts).replace("X", "x")
     if len(known) < _NUMBERS:
-        if match["prerelease"] is not None:
-            raise _invalid(text, f"in {word!r} a pre-release stands after an incomplete version")
+        if match["prerelease"] is not None or match["build"] is not None:
+            raise _invalid(text, f"in {word!r} a pre-release or build stands after an incomplete version")
     else:
         canonical += f"-{match['prerelease']}" if match["prerelease"] else ""
         exact = _exact(text, canonical)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
 
@@ -12,6 +11,11 @@ from patchpm.patch.digest import Digest
 
 _T = TypeVar("_T")
 _MISSING = object()
+_UNPRINTABLE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ue000-\uf8ff\ufeff\ufff9-\ufffb"
+    "\U000e0000-\U000e0fff\U000f0000-\U0010ffff]"
+)
+# A fixed list, not Unicode's categories: those grow, and two versions of Python must read the same.
 
 
 class Record:
@@ -152,4 +156,4 @@ class Record:
 
 def is_printable(text: str) -> bool:
     """Whether `text` holds no control, format (bidirectional among them), surrogate or private-use character."""
-    return (text.isascii() and text.isprintable()) or not any(unicodedata.category(letter)[0] == "C" for letter in text)
+    return _UNPRINTABLE.search(text) is None

@@ -16,7 +16,7 @@ from patchpm.errors import IntegrityError, StaleLockError
 from patchpm.patch.digest import Digest
 from patchpm.patch.fingerprint import Fingerprint
 from patchpm.patch.manifest import ANCHORS, MAX_TOKENS, FileRef
-from patchpm.patch.manifest_json import DOMAIN_PATTERN, file_from
+from patchpm.patch.manifest_json import DOMAIN_PATTERN, MAX_RELATIONS, file_from
 from patchpm.patch.name import PatchName
 from patchpm.patch.ranges import Range
 from patchpm.patch.record import Record
@@ -92,7 +92,10 @@ def write_lock(lock: Lock) -> str:
     )
     head = f"version = {VERSION}\nrevision = {REVISION}\nrequirements = {_text(str(lock.requirements))}\n"
     content = _content(tomllib.loads(head + body))
-    return f"{_HEADER}{head}content = {_text(str(content))}\n\n{body}"
+    text = f"{_HEADER}{head}content = {_text(str(content))}\n\n{body}"
+    if read_lock(text) != lock:
+        raise AssertionError("a lock must read back as it was written")
+    return text
 
 
 def _content(value: Mapping[str, object]) -> Digest:
@@ -221,7 +224,7 @@ def _signers(record: Record) -> tuple[str, ...]:
 
 def _requires(record: Record) -> tuple[tuple[PatchName, Range], ...]:
     found = []
-    for text in record.texts("requires", max_items=200):
+    for text in record.texts("requires", max_items=MAX_RELATIONS):
         name, _, wanted = text.partition(" ")
         nested = Record({"name": name, "range": wanted}, f"{record.place}: requires", code="malformed-lock")
         found.append((nested.parse("name", PatchName.parse), nested.parse("range", Range.parse)))

@@ -48,10 +48,10 @@ class ProjectFile:
         value: JsonValue = {
             "anchor": self.anchor,
             "bases": [*sorted(self.bases)],
-            "max_tokens": self.max_tokens,
+            "max-tokens": self.max_tokens,
             "patches": {str(name): str(wanted) for name, wanted in self.patches.items()},
         }
-        return Digest.of(compact(value))
+        return Digest.of(b"patchpm-requirements-v1\n" + compact(value))
 
     def origin(self, name: PatchName) -> str:
         """Where a requirement stands: `patchpm.toml:7`."""

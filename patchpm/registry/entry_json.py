@@ -7,14 +7,16 @@ resolving needs to know of the manifest.
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 from typing import Final
 
 from tuf.api.metadata import TargetFile
 
 from patchpm.patch.fingerprint import BaseModel
-from patchpm.patch.manifest import ANCHORS, MAX_TOKENS, FileRef
+from patchpm.patch.manifest import MAX_TOKENS, FileRef
 from patchpm.patch.manifest_json import (
     DOMAIN_PATTERN,
+    anchors_from,
     base_from,
     base_to_json,
     compose_from,
@@ -56,12 +58,12 @@ def read_entry(path: str, target: TargetFile, registry: str, source: str) -> Rel
         summary=record.text("summary", max_length=200),
         base=base_from(record.record("base")),
         tokens=record.integer("tokens", low=1, high=MAX_TOKENS),
-        anchors=record.texts("anchors", max_items=len(ANCHORS)),
+        anchors=anchors_from(record),
         compose=compose_from(record.record("compose")),
         manifest=_manifest(target, record.place),
         prefix=_file(record, "prefix", PREFIX),
         attestations=_file(record, "attestations", ATTESTATIONS),
-        published=record.text("published", pattern=TIME_PATTERN),
+        published=_published(record),
         yanked=record.text("yanked", max_length=_MAX_REASON) if record.has("yanked") else None,
         registry=registry,
     )
@@ -91,6 +93,15 @@ def to_target(entry: ReleaseEntry) -> TargetFile:
 def indexed_base(base: BaseModel) -> BaseModel:
     """What the index keeps of a base: the identity of its weights. The rest stays in the manifest."""
     return replace(base, files=(), tokenizer=None, template=None)
+
+
+def _published(record: Record) -> str:
+    text = record.text("published", pattern=TIME_PATTERN)
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        raise record.refuse(f"is {text}, which is no date", "published") from None
+    return text
 
 
 def _manifest(target: TargetFile, place: str) -> FileRef:

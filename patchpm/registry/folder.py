@@ -198,6 +198,7 @@ def _opened(root: Path, segments: Sequence[str], *, make: bool = False) -> Itera
             if make:
                 with suppress(FileExistsError):
                     os.mkdir(segment, dir_fd=handle)  # within an open folder
+                    os.fsync(handle)
             deeper = os.open(segment, flags | os.O_NOFOLLOW, dir_fd=handle)
             os.close(handle)
             handle = deeper

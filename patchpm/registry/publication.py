@@ -9,7 +9,7 @@ from typing import Final
 
 from tuf.api.metadata import TargetFile, Targets
 
-from patchpm.errors import CannotError
+from patchpm.errors import CannotError, IntegrityError, UsageError
 from patchpm.patch.digest import Digest
 from patchpm.patch.manifest import FileRef
 from patchpm.patch.name import PatchName
@@ -67,7 +67,7 @@ def publication(
     targets, version = _listed(state, host, vendor)
     if not _is_new(entry, targets):
         return None
-    targets[entry.path] = to_target(entry)
+    targets[entry.path] = _target(entry)
     return Edit(
         roles={vendor: _vendor_role(state, bench, vendor, targets, version + 1)},
         files=tuple((file_path(entry.path, name), data) for name, data in files.items()),
@@ -81,7 +81,7 @@ def withdrawal(
 
     Raises:
         CannotError: `unknown-vendor` or `unknown-release`.
-        UsageError: `missing-key`.
+        UsageError: `missing-key`, or `invalid-entry` for a reason that is too long or not printable.
     """
     targets, role_version = _listed(state, host, name.vendor)
     paths = [path for path in targets if path.startswith(f"{name}/{version}/")]
@@ -90,10 +90,21 @@ def withdrawal(
     changed = dict(targets)
     for path in paths:
         entry = read_entry(path, targets[path], "", f"{role_version}.{name.vendor}.json")
-        changed[path] = to_target(replace(entry, yanked=reason))
+        changed[path] = _target(replace(entry, yanked=reason))
     if changed == targets:
         return None
     return Edit(roles={name.vendor: _vendor_role(state, bench, name.vendor, changed, role_version + 1)})
+
+
+def _target(entry: ReleaseEntry) -> TargetFile:
+    target = to_target(entry)
+    try:
+        again = read_entry(entry.path, target, entry.registry, "the index")
+    except IntegrityError as error:
+        raise UsageError("invalid-entry", "every client would refuse this entry of the index", why=error.why) from None
+    if again != entry:
+        raise UsageError("invalid-entry", f"{entry.path} is not in normal form")
+    return target
 
 
 def _listed(state: TrustedState, host: Host | Overlay, vendor: str) -> tuple[dict[str, TargetFile], int]:

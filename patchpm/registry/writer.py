@@ -121,7 +121,7 @@ class RegistryWriter:
 
         Raises:
             CannotError: `unknown-vendor` or `unknown-release`.
-            UsageError: `missing-key`.
+            UsageError: `missing-key`, or `invalid-entry` for a reason that cannot be shown.
         """
         return self._change(lambda state: withdrawal(state, self.host, self._bench, name, version, reason))
 

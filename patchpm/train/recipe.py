@@ -62,10 +62,9 @@ class SftRecipe:
 
 @dataclass(frozen=True, slots=True)
 class DpoRecipe:
-    """Second stage: direct preference optimisation against the patch that SFT made."""
+    """One round of the second stage: direct preference optimisation against the prefix as the round finds it."""
 
     steps: int
-    """0 leaves the stage out."""
     rate: float
     harmful: int
     """Pairs a step with the refusal preferred."""
@@ -74,7 +73,7 @@ class DpoRecipe:
     tokens: int
     """How many tokens of each reply are compared."""
     hardest: float
-    """Share of the pairs that is trained on: those that the first stage is most wrong about."""
+    """Share of the pairs that is trained on: those that the prefix so far is most wrong about."""
     beta: float
     sft_weight: float
     """Weight of the first stage's loss, taken on the preferred replies."""
@@ -118,7 +117,8 @@ class Recipe:
     prefix: PrefixRecipe
     replies: ReplyRecipe
     sft: SftRecipe
-    dpo: DpoRecipe
+    dpo: tuple[DpoRecipe, ...]
+    """The rounds of the second stage; there may be none."""
     sources: tuple[Source, ...]
 
 
@@ -146,7 +146,7 @@ def read_recipe(path: Path) -> Recipe:
         prefix=_prefix(root.table("prefix")),
         replies=_replies(root.table("replies")),
         sft=_sft(root.table("sft")),
-        dpo=_dpo(root.table("dpo")),
+        dpo=tuple(_dpo(table) for table in root.tables("dpo")),
         sources=tuple(_source(table) for table in root.tables("source")),
     )
     root.close()
@@ -186,7 +186,7 @@ def _sft(table: Table) -> SftRecipe:
 
 def _dpo(table: Table) -> DpoRecipe:
     recipe = DpoRecipe(
-        steps=table.integer("steps", low=0),
+        steps=table.integer("steps", low=1),
         rate=table.number("rate", low=0),
         harmful=table.integer("harmful", low=1),
         benign=table.integer("benign", low=1),

@@ -17,10 +17,11 @@ Source: https://theupdateframework.github.io/specification/v1.0.33/, section 5.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from tuf.api.metadata import DelegatedRole, Root, Snapshot, TargetFile, Targets, Timestamp
 
@@ -48,6 +49,10 @@ from patchpm.trust.tuf_metadata import (
 
 _T = TypeVar("_T", Timestamp, Snapshot, Targets)
 _D = TypeVar("_D")
+
+
+_PATH: Final = re.compile(r"[a-z0-9-]{1,39}/[a-z0-9-]{1,39}/[0-9A-Za-z.+-]{5,64}/[0-9a-f]{12}", re.ASCII)
+"""Address of a release. Checked before anything of it is shown, so that no path can style a terminal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +245,9 @@ class TrustedState:
 
     def _read(self, data: bytes, kind: type[_T], role: str, promised: int | None = None) -> Document[_T]:
         name = f"{role}.json" if promised is None else f"{promised}.{role}.json"
+        kept: Document[_T] | None = getattr(self.floor, role)
+        if kept is not None and kept.data == data:  # checked under these very keys, or after_rotation had dropped it
+            return replace(kept, name=name)
         document = read_document(data, kind, name, hashed=promised is not None)
         check_signatures(document, [self._keys[role]])
         return document
@@ -265,7 +273,7 @@ def _check_version(document: Document[_T], promised: int) -> None:
 
 
 def _check_namespace(vendor: str, path: str, name: str) -> None:
-    if not path.startswith(f"{vendor}/") or path.count("/") != 3:
+    if not path.startswith(f"{vendor}/") or _PATH.fullmatch(path) is None:
         raise TrustError(
             "outside-namespace",
             f"{vendor} lists a release that is not theirs",

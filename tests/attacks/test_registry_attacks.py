@@ -14,7 +14,7 @@ from tuf.api.metadata import Targets
 from patchpm.errors import PatchpmError
 from patchpm.patch.name import PatchName
 from patchpm.registry.index import ReleaseEntry
-from patchpm.registry.roles import promise_of, root_of, vendor_targets
+from patchpm.registry.roles import promise_of, root_of, snapshot_of, timestamp_of, vendor_targets
 from patchpm.trust.policy import Policy
 from patchpm.trust.private_keys import generate
 from patchpm.trust.release import Verdict, verify_release
@@ -145,6 +145,45 @@ def test_freeze_the_root_expires_as_well(registry: RegistrySimulator) -> None:
         listed(registry)
 
 
+def test_freeze_a_snapshot_expires_on_its_own_account(registry: RegistrySimulator) -> None:
+    state = registry.state()
+    assert state.snapshot is not None
+    short = snapshot_of(state.snapshot.signed.meta, 9, registry.now + timedelta(hours=1))
+    snapshot = registry.put(short, "9.snapshot.json", registry.keys["snapshot"])
+    timestamp = timestamp_of(snapshot, 9, registry.now + timedelta(days=7))
+    registry.put(timestamp, "timestamp.json", registry.keys["timestamp"])
+    assert listed(registry)
+    registry.later(hours=1)
+    with refused("expired-metadata", "9.snapshot.json"):
+        listed(registry)
+
+
+def test_rollback_a_snapshot_of_another_version_than_promised_is_refused(registry: RegistrySimulator) -> None:
+    state = registry.state()
+    assert state.snapshot is not None
+    assert state.timestamp is not None
+    timestamp = state.timestamp.signed
+    timestamp.version += 1
+    timestamp.snapshot_meta.version += 1
+    registry.host.files[f"metadata/{timestamp.snapshot_meta.version}.snapshot.json"] = state.snapshot.data
+    registry.put(timestamp, "timestamp.json", registry.keys["timestamp"])
+    with refused("rollback", "snapshot.json"):
+        listed(registry)
+
+
+@pytest.mark.parametrize("role", ["targets", "acme"])
+def test_rollback_a_role_of_another_version_than_promised_is_refused(registry: RegistrySimulator, role: str) -> None:
+    state = registry.state()
+    assert state.targets is not None
+    old = state.targets if role == "targets" else registry.role().document
+    promise = promise_of(old)
+    promise.version += 1
+    registry.host.files[f"metadata/{promise.version}.{role}.json"] = old.data
+    registry.seal(lambda meta: meta.update({f"{role}.json": promise}))
+    with refused("rollback", f"{role}.json"):
+        listed(registry)
+
+
 def test_mix_and_match_files_of_two_moments_do_not_fit(registry: RegistrySimulator) -> None:
     old = registry.role().document
     registry.publish(version="1.0.1")
@@ -267,6 +306,14 @@ def test_key_compromise_a_new_root_must_also_be_signed_by_its_own_keys(registry:
         listed(registry)
 
 
+def test_mix_and_match_a_root_without_consistent_snapshots_is_refused(registry: RegistrySimulator) -> None:
+    root = root_of(registry.roles(), 2, registry.now + timedelta(days=9))
+    root.consistent_snapshot = False
+    registry.put(root, "2.root.json", registry.keys["root"], registry.keys["root2"])
+    with refused("malformed-metadata", "2.root.json"):
+        listed(registry)
+
+
 def test_rollback_a_root_that_skips_or_repeats_a_version_is_refused(registry: RegistrySimulator) -> None:
     old = [registry.keys["root"], registry.keys["root2"]]
     for version in (1, 3):
@@ -360,13 +407,17 @@ def test_a_vendor_cannot_delegate_to_others(registry: RegistrySimulator) -> None
         listed(registry)
 
 
-def test_a_delegation_that_is_wider_than_its_vendor_is_refused(registry: RegistrySimulator) -> None:
+@pytest.mark.parametrize("wider", ["paths", "terminating"])
+def test_a_delegation_that_is_wider_than_its_vendor_is_refused(registry: RegistrySimulator, wider: str) -> None:
     state = registry.state()
     assert state.targets is not None
     targets = state.targets.signed
     assert targets.delegations is not None
     assert targets.delegations.roles is not None
-    targets.delegations.roles["acme"].paths = ["*/*/*/*"]
+    if wider == "paths":
+        targets.delegations.roles["acme"].paths = ["*/*/*/*"]
+    else:
+        targets.delegations.roles["acme"].terminating = False
     targets.version += 1
     document = registry.put(targets, f"{targets.version}.targets.json", registry.keys["targets"])
     registry.seal(lambda meta: meta.update({"targets.json": promise_of(document)}))

@@ -68,3 +68,13 @@ def inner(kind, what): raise UsageError(f"{kind}-mismatch", f"{what} does not fi
 def test_a_code_that_cannot_be_found_out_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"module\.py:2: which code is made\(\)\?"):
         _sites(tmp_path, "\nraise UsageError(made(), 'what')\n")
+
+
+def test_an_error_that_passes_on_the_code_of_another_adds_none(tmp_path: Path) -> None:
+    source = """
+try:
+    raise UsageError("known", "it is known")
+except UsageError as error:
+    raise TrustError(error.code, "it is told otherwise")
+"""
+    assert _sites(tmp_path, source) == [Site("known", "UsageError", "it is known")]

@@ -157,7 +157,7 @@ def test_ranges_that_meet_between_two_bounds_overlap() -> None:
         ("1.x.3", "after an x"),
         ("1.2-rc", "incomplete version"),
         ("1.2.3-01", "not a version"),
-        ("1.2.3-a..b", "not a version"),
+        ("1.2.3-a..b", "not understood"),
         ("1" * 16, "not understood"),
         (">=1 " * 100, "400 characters"),
     ],

@@ -112,6 +112,13 @@ def test_yanking_keeps_the_release_and_says_why_and_can_be_undone(registry: Regi
         writer.yank(TOXICITY, Version.parse("1.0.9"), "x")
 
 
+@pytest.mark.parametrize("reason", ["", "x" * 301, "\x1b[31mred", "line\nfeed", "\u202eevil"])
+def test_a_reason_that_no_client_would_show_is_refused(registry: RegistrySimulator, reason: str) -> None:
+    with refused("invalid-entry"):
+        registry.writer().yank(TOXICITY, Version.parse("1.0.0"), reason)
+    assert registry.client().entries(TOXICITY)
+
+
 def test_yanking_takes_the_vendors_keys(registry: RegistrySimulator) -> None:
     with refused("missing-key"):
         only(registry, *online(registry)).yank(TOXICITY, Version.parse("1.0.0"), "x")

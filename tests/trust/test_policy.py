@@ -111,6 +111,7 @@ def test_an_empty_policy_trusts_nobody() -> None:
         ("[[deny]]", "[[allow]]"),
         ("[[deny]]", "[deny"),
     ],
+    ids=[str(number) for number in range(23)],  # the keys are new in every process, and names of tests must not be
 )
 def test_a_malformed_policy_is_refused_with_the_file(old: str, new: str) -> None:
     assert old in FULL
