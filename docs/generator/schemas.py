@@ -121,6 +121,6 @@ def _limits(value: Mapping[str, Any]) -> str:
     if "exclusiveMinimum" in value:
         found.append(f"more than {value['exclusiveMinimum']}")
     pattern = value.get("pattern", "")
-    if pattern and len(pattern) <= _LONGEST_PATTERN:
+    if pattern and len(pattern) <= _LONGEST_PATTERN and pattern.isprintable():
         found.append(code(pattern))
     return f" ({', '.join(found)})" if found else ""

@@ -96,6 +96,9 @@ def run(arguments: list[str]) -> int:
             traceback.print_exc()
         print_error(error, as_json=as_json)
         return error.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return ExitCode.USAGE
     except click.ClickException as error:
         print_error(_from_click(error), as_json=as_json)
         return ExitCode.USAGE

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from patchpm.cli.options import json_option, project_option
-from patchpm.cli.output import emit, note
+from patchpm.cli.output import emit, note, plain
 from patchpm.cli.patched_model import base_option, length_option, patched_session, system_option
 
 if TYPE_CHECKING:
@@ -30,11 +30,12 @@ def command(base: str | None, system: str | None, max_new_tokens: int, folder: P
     printed at the end.
     """
     session, applied = patched_session(folder, base)
-    note(f"{len(applied.patches)} patches at {applied.anchor}, set {applied.digest}; end with Ctrl-D")
+    names = ", ".join(str(patch.name) for patch in applied.patches)
+    note(f"{names} at {applied.anchor}, set {applied.digest}; end with Ctrl-D")
     messages: list[Message] = [] if system is None else [{"role": "system", "content": system}]
 
     def say(text: str) -> None:
-        click.echo(text, nl=False, err=as_json)
+        click.echo(plain(text), nl=False, err=as_json)
 
     while (text := _asked()) is not None:
         if text.startswith("/plain "):

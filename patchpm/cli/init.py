@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -58,7 +59,7 @@ def command(base: str, label: str | None, folder: Path, as_json: bool) -> None:
 def _location(base: str, folder: Path) -> str:
     if base.startswith("hf:"):
         return base
-    path = Path(base).expanduser()
+    path = Path(os.path.expanduser(base))  # noqa: PTH111  # leaves the home of an unknown user as it is
     if path.is_absolute():
         return str(path)
     # What the user typed is relative to where they stand; the file's paths are relative to the file.

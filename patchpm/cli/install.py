@@ -13,7 +13,7 @@ from patchpm.errors import UsageError
 from patchpm.patch.name import PatchName
 from patchpm.patch.ranges import Range
 from patchpm.patch.requirement import Requirement
-from patchpm.project.files import check_fresh, lock_text
+from patchpm.project.files import check_fresh, lock_text, staleness
 from patchpm.project.project_file import ProjectFile, load_project_file, read_project_file, with_patch
 from patchpm.settings import CI, is_set
 
@@ -39,7 +39,7 @@ def command(patches: tuple[str, ...], frozen: bool, dry_run: bool, offline: bool
         raise UsageError("usage", "--frozen installs the lock as it is", next="leave out PATCH and --dry-run")
     session = Session(folder, offline=offline)
     if frozen or (not patches and is_set(CI)):
-        _frozen(session, as_json=as_json)
+        _frozen(session, dry_run=dry_run, as_json=as_json)
         return
     wanted = [Requirement.parse(patch) for patch in patches]
     text, project = load_project_file(folder)
@@ -49,7 +49,8 @@ def command(patches: tuple[str, ...], frozen: bool, dry_run: bool, offline: bool
         if chosen is not None or name not in project.patches:
             edited = with_patch(edited, name, chosen or _newest(session, project, name))
     if not named and _is_fresh(session):
-        report(session, Outcome(session.lock, (), fetch(session, session.lock)), as_json=as_json)
+        fetched = 0 if dry_run else fetch(session, session.lock)
+        report(session, Outcome(session.lock, (), fetched), as_json=as_json, dry_run=dry_run)
         return
     outcome = carry_out(
         session,
@@ -61,14 +62,14 @@ def command(patches: tuple[str, ...], frozen: bool, dry_run: bool, offline: bool
     report(session, outcome, as_json=as_json, dry_run=dry_run)
 
 
-def _frozen(session: Session, *, as_json: bool) -> None:
+def _frozen(session: Session, *, dry_run: bool, as_json: bool) -> None:
     check_fresh(session.project, session.lock)
-    fetched = fetch(session, session.lock)
-    report(session, Outcome(session.lock, (), fetched), as_json=as_json, frozen=True)
+    fetched = 0 if dry_run else fetch(session, session.lock)
+    report(session, Outcome(session.lock, (), fetched), as_json=as_json, dry_run=dry_run, frozen=True)
 
 
 def _is_fresh(session: Session) -> bool:
-    return lock_text(session.folder) is not None and session.lock.requirements == session.project.digest
+    return lock_text(session.folder) is not None and staleness(session.project, session.lock) is None
 
 
 def _newest(session: Session, project: ProjectFile, name: PatchName) -> Range:

@@ -27,15 +27,23 @@ class Outcome:
     """Releases that were not in the store."""
 
 
-def relock(session: Session, project: ProjectFile, forget: Callable[[PatchName], bool]) -> tuple[Lock | None, Lock]:
+def relock(
+    session: Session, project: ProjectFile, forget: Callable[[PatchName], bool], *, anew: bool = False
+) -> tuple[Lock | None, Lock]:
     """Resolve a project anew, staying with the locked versions but for those that `forget` lets go.
+
+    Args:
+        session: Where.
+        project: What is wanted.
+        forget: Which locked versions may move.
+        anew: Replace a lock that is damaged, instead of refusing it.
 
     Returns:
         The lock that was there, if it could be read, and the new one.
     """
     from patchpm.project.locking import make_lock
 
-    previous, pinned = session.previous()
+    previous, pinned = session.previous(anew=anew)
     keep: dict[PatchName, Version] = {name: version for name, version in pinned.items() if not forget(name)}
     targets = session.targets(project, previous)
     lock = make_lock(project, targets, session.catalogue, session.policy, session.now, keep=keep)
@@ -76,7 +84,7 @@ def carry_out(
         dry_run: Only find out.
         only_lock: Write the lock, fetch nothing.
     """
-    previous, lock = relock(session, project, forget)
+    previous, lock = relock(session, project, forget, anew=only_lock)
     changed = changes(previous, lock)
     if dry_run:
         return Outcome(lock, changed, 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ import click
 from patchpm.errors import PatchpmError
 from patchpm.patch.strict_json import JsonValue
 
+_STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _COLOUR = None if "NO_COLOR" not in os.environ else False
 
 
@@ -37,6 +39,11 @@ def note(text: str) -> None:
 def warn(text: str) -> None:
     """Tell a person something to act on."""
     note(f"{click.style('warning:', fg='yellow', bold=True)} {text}")
+
+
+def plain(text: str) -> str:
+    """What a model said, without characters that could steer the terminal of whoever reads it."""
+    return _STEERING.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def bold(text: str) -> str:
@@ -93,7 +100,7 @@ def progress(label: str, *, unit: str = "items") -> Iterator[Callable[[int, int]
 
     counter = DownloadColumn() if unit == "bytes" else MofNCompleteColumn()
     bar = Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         counter,
         TimeRemainingColumn(),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from patchpm.cli.bases import located, measure
+from patchpm.cli.extra import needs_extra
 from patchpm.errors import CannotError, UsageError
 from patchpm.patch.fingerprint import Assurance
 from patchpm.project.policy_file import load_policy
@@ -41,16 +42,9 @@ def patched_session(folder: Path, base: str | None) -> tuple[Session, Applied]:
         raise UsageError(
             "which-base", "say which base of the project to run", why=f"it has {known}", next="--base NAME"
         )
-    try:
+    with needs_extra("model"):
         from patchpm.model.chat import Session, load_model
         from patchpm.model.locked_set import apply
-    except ImportError as error:
-        raise CannotError(
-            "extra-missing",
-            "running a model needs more libraries",
-            why=str(error),
-            next='run `pip install "patchpm[model]"`',
-        ) from None
     assurance = load_policy(Folders.of_user(), folder).base_assurance
     measured = measure(project.bases[base], folder, rehash=False)
     if measured.kind == "gguf":

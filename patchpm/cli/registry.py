@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from patchpm.atomic_write import write_atomic
 from patchpm.cli.options import json_option, project_option
 from patchpm.cli.output import columns, emit, line, note
 from patchpm.cli.release_folder import read_release_folder
@@ -20,7 +19,7 @@ from patchpm.patch.digest import Digest
 from patchpm.patch.manifest_json import read_manifest
 from patchpm.patch.name import PatchName, check_vendor
 from patchpm.patch.version import Version
-from patchpm.project.policy_file import policy_text
+from patchpm.project.policy_file import edit_user_policy
 from patchpm.registry.host import Host
 from patchpm.registry.hosts import open_host
 from patchpm.settings import Folders
@@ -239,8 +238,7 @@ def add_command(alias: str, url: str, root: str, namespaces: tuple[str, ...], as
     address = url if ":" in url else str(Path(url).resolve())
     open_host(address)
     trusted = RegistryTrust(alias, address, Digest.parse(root), tuple(sorted(set(namespaces))))
-    path = Folders.of_user().policy
-    write_atomic(path, with_registry(policy_text(path), trusted).encode(), mode=0o600)
+    path = edit_user_policy(Folders.of_user(), lambda text: with_registry(text, trusted))
     emit(
         {"alias": alias, "url": address, "policy": str(path)},
         lambda: line(f"{alias} may serve {', '.join(trusted.namespaces)} ({path})"),

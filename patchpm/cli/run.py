@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from patchpm.cli.options import json_option, project_option
-from patchpm.cli.output import emit, line, note
+from patchpm.cli.output import emit, line, note, plain
 from patchpm.cli.patched_model import base_option, length_option, patched_session, system_option
 
 if TYPE_CHECKING:
@@ -38,7 +38,8 @@ def command(
     The replies are greedy, so the same prompt always gives the same reply.
     """
     session, applied = patched_session(folder, base)
-    note(f"{len(applied.patches)} patches, {applied.tokens} tokens at {applied.anchor}, set {applied.digest}")
+    names = ", ".join(str(patch.name) for patch in applied.patches)
+    note(f"{names}: {applied.tokens} tokens at {applied.anchor}, set {applied.digest}")
     found: list[tuple[str, Reply | None, Reply]] = []
     for text in prompt:
         messages: list[Message] = [{"role": "user", "content": text}]
@@ -55,7 +56,7 @@ def command(
             _table(found)
         else:
             for _, _, reply in found:
-                line(reply.text)
+                line(plain(reply.text))
 
     emit(
         [
@@ -83,5 +84,5 @@ def _table(found: list[tuple[str, Reply | None, Reply]]) -> None:
         table.add_column(heading, ratio=ratio, overflow="fold")
     for prompt, before, after in found:
         # Text, not markup: what a model says must not be able to style the terminal.
-        table.add_row(*(Text(text.strip()) for text in (prompt, before.text if before else "", after.text)))
+        table.add_row(*(Text(plain(text.strip())) for text in (prompt, before.text if before else "", after.text)))
     Console().print(table)

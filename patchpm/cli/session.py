@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from patchpm.cli.bases import measure
 from patchpm.cli.output import note, warn
-from patchpm.errors import CannotError, PatchpmError, UsageError
+from patchpm.errors import CannotError, IntegrityError, PatchpmError, UsageError
 from patchpm.patch.fingerprint import Assurance
 from patchpm.patch.name import PatchName
 from patchpm.patch.requirement import Requirement
@@ -86,10 +86,13 @@ class Session:
         }
         return Catalogue(self.policy, self.folders.registries, self.now, offline=self.offline, seen=floor)
 
-    def previous(self) -> tuple[Lock | None, dict[PatchName, Version]]:
+    def previous(self, *, anew: bool = False) -> tuple[Lock | None, dict[PatchName, Version]]:
         """The lock before this run, if it can be read, and the versions it would like to keep.
 
-        A lock that is damaged or in conflict still says what it pinned; that steers the resolution and is not trusted.
+        A lock in conflict still says what it pinned; that steers the resolution and is not trusted.
+
+        Args:
+            anew: Treat a damaged lock so too, instead of refusing it: for `patchpm lock`, which makes it anew.
         """
         text = lock_text(self.folder)
         if text is None:
@@ -97,7 +100,13 @@ class Session:
         if has_conflict(text):
             note("patchpm.lock holds a merge conflict: both sides' versions are preferred, and it is written anew")
             return None, preferences(text)
-        lock = self.lock
+        try:
+            lock = self.lock
+        except IntegrityError as error:
+            if not anew:
+                raise
+            warn(f"{error.what}: the versions that it names are preferred, and it is written anew")
+            return None, preferences(text)
         return lock, lock.versions()
 
     def targets(self, project: ProjectFile, previous: Lock | None) -> list[Target]:

@@ -27,13 +27,16 @@ def command(folder: Path, as_json: bool) -> None:
     def human() -> None:
         for composition in lock.compositions:
             line(f"{bold(composition.base)}  {composition.tokens} tokens at {composition.anchor}")
-            for text in _branches(lock, composition, list(project.patches), ""):
+            for text in _branches(lock, composition, list(project.patches), "", ()):
                 line(text)
 
     emit([_json(lock, item, list(project.patches)) for item in lock.compositions], human, as_json=as_json)
 
 
-def _branches(lock: Lock, composition: Composition, names: list[PatchName], indent: str) -> Iterator[str]:
+def _branches(
+    lock: Lock, composition: Composition, names: list[PatchName], indent: str, above: tuple[PatchName, ...]
+) -> Iterator[str]:
+    """Lines below one node; `above` guards against patches that require each other."""
     for number, name in enumerate(names):
         release = lock.release(name, composition.base)
         if release is None:
@@ -41,11 +44,12 @@ def _branches(lock: Lock, composition: Composition, names: list[PatchName], inde
         last = number == len(names) - 1
         yield f"{indent}{'└── ' if last else '├── '}{name} {release.version}  ({release.tokens} tokens)"
         required = [required for required, _ in release.requires]
-        yield from _branches(lock, composition, required, indent + ("    " if last else "│   "))
+        if name not in above:
+            yield from _branches(lock, composition, required, indent + ("    " if last else "│   "), (*above, name))
 
 
 def _json(lock: Lock, composition: Composition, roots: list[PatchName]) -> JsonValue:
-    def node(name: PatchName) -> JsonValue:
+    def node(name: PatchName, above: tuple[PatchName, ...] = ()) -> JsonValue:
         release = lock.release(name, composition.base)
         if release is None:
             return {"name": str(name)}
@@ -53,7 +57,7 @@ def _json(lock: Lock, composition: Composition, roots: list[PatchName]) -> JsonV
             "name": str(name),
             "version": str(release.version),
             "tokens": release.tokens,
-            "requires": [node(required) for required, _ in release.requires],
+            "requires": [] if name in above else [node(required, (*above, name)) for required, _ in release.requires],
         }
 
     return {

@@ -7,12 +7,11 @@ from pathlib import Path
 
 import click
 
-from patchpm.atomic_write import write_atomic
 from patchpm.cli.options import json_option, project_option
 from patchpm.cli.output import bold, columns, emit, line
 from patchpm.patch.name import check_vendor
 from patchpm.patch.strict_json import JsonValue
-from patchpm.project.policy_file import load_policy, policy_text
+from patchpm.project.policy_file import edit_user_policy, load_policy
 from patchpm.settings import Folders
 from patchpm.trust.keys import PublicKey
 from patchpm.trust.policy import Denial, EvaluatorTrust, KeySet, NamePattern, Policy, VendorTrust, key_set
@@ -86,8 +85,7 @@ def remove_command(kind: str, name: str, as_json: bool) -> None:
 
 
 def _edit(change: Callable[[str | None], str], done: str, *, as_json: bool) -> None:
-    path = Folders.of_user().policy
-    write_atomic(path, change(policy_text(path)).encode(), mode=0o600)
+    path = edit_user_policy(Folders.of_user(), change)
     emit({"policy": str(path), "done": done}, lambda: line(f"{done} ({path})"), as_json=as_json)
 
 

@@ -275,7 +275,7 @@ def _training_to_json(training: Training) -> dict[str, JsonValue]:
 
 
 def claims_from(record: Record) -> tuple[Claim, ...]:
-    """Read a `claims.json`: an object whose one field is `claims`."""
+    """Read an object whose one field is `claims`: what a `claims.json` lists."""
     claims = _claims(record)
     record.done()
     return claims

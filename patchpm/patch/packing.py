@@ -13,7 +13,6 @@ The vendor's part is `patch.toml`:
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass
 
 from patchpm.errors import UsageError
@@ -31,6 +30,7 @@ DESCRIPTION = "patch.toml"
 TRAINING = "training.json"
 CLAIMS = "claims.json"
 _MAX_BYTES = 256 * 1024
+_CODE = "malformed-manifest"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +59,7 @@ def make_manifest(parts: Ingredients, base: Fingerprint, quantised: tuple[Digest
         UsageError: `malformed-description`, or `base-mismatch` where prefix and base differ in width.
         IntegrityError: `malformed-prefix`, `malformed-json`, `malformed-manifest`.
     """
-    try:
-        value = tomllib.loads(parts.description)
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError("malformed-description", f"{DESCRIPTION} is not TOML", why=str(error)) from None
+    value = strict_toml.loads(parts.description, source=DESCRIPTION, code="malformed-description", error=UsageError)
     record = Record(value, DESCRIPTION, code="malformed-description", error=UsageError)
     matrix = inspect_prefix(parts.prefix)
     if matrix.hidden_size != base.hidden_size or base.tensors is None:
@@ -96,23 +93,22 @@ def make_manifest(parts: Ingredients, base: Fingerprint, quantised: tuple[Digest
             separator=record.text("separator", empty=True) if record.has("separator") else "",
         ),
         compose=_compose(record),
-        training=training_from(_record(parts.training, TRAINING)),
-        claims=claims_from(_record(parts.claims, CLAIMS)),
+        training=training_from(Record(_json(parts.training, TRAINING), TRAINING, code=_CODE)),
+        claims=claims_from(Record({"claims": _json(parts.claims, CLAIMS)}, CLAIMS, code=_CODE)),
         links=_links(record),
     )
     record.done()
     return manifest
 
 
-def _record(data: bytes, source: str) -> Record:
-    value = strict_json.loads(data, source=source, max_bytes=_MAX_BYTES)
-    return Record(value, source, code="malformed-manifest")
+def _json(data: bytes, source: str) -> strict_json.JsonValue:
+    return strict_json.loads(data, source=source, max_bytes=_MAX_BYTES)
 
 
 def _compose(record: Record) -> Compose:
     empty: dict[str, object] = {"requires": {}, "conflicts": {}, "before": [], "after": []}
     given = record.table("compose") if record.has("compose") else {}
-    return compose_from(Record({**empty, **given}, f"{DESCRIPTION}: compose", code="malformed-manifest"))
+    return compose_from(Record({**empty, **given}, f"{DESCRIPTION}: compose", code=_CODE))
 
 
 def _links(record: Record) -> tuple[tuple[str, str], ...]:

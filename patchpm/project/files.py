@@ -37,17 +37,38 @@ def load_lock(folder: Path) -> Lock:
     return read_lock(text)
 
 
+def staleness(project: ProjectFile, lock: Lock) -> str | None:
+    """Why the lock is not one of these requirements, or None.
+
+    Whoever edits a lock can make its digests fit, so what it pins is held against the requirements themselves.
+    """
+    if lock.requirements != project.digest:
+        return "the requirements changed after the lock was made"
+    if {item.base for item in lock.compositions} != set(project.bases):
+        return f"it has no patch set for each of the bases {', '.join(project.bases)}"
+    for composition in lock.compositions:
+        if composition.anchor != project.anchor or composition.tokens > project.max_tokens:
+            return f"its patch set for {composition.base} is not for {project.anchor}, or too large"
+        for name, wanted in project.patches.items():
+            release = lock.release(name, composition.base)
+            if release is None or not wanted.contains(release.version, prereleases=True):
+                pinned = "nothing" if release is None else release.version
+                return f"{project.origin(name)} asks for {name} {wanted}, and it pins {pinned} for {composition.base}"
+    return None
+
+
 def check_fresh(project: ProjectFile, lock: Lock) -> None:
-    """Make sure that the lock was made from these requirements.
+    """Make sure that the lock was made from these requirements, and meets them.
 
     Raises:
         StaleLockError: `stale-lock`.
     """
-    if lock.requirements != project.digest:
+    why = staleness(project, lock)
+    if why is not None:
         raise StaleLockError(
             "stale-lock",
             f"{FILE} does not belong to this {PROJECT_FILE}",
-            why="the requirements changed after the lock was made",
+            why=why,
             next=f"run `patchpm lock` and commit {FILE}",
         )
 

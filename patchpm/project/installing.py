@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from patchpm.errors import CannotError, IntegrityError
+from patchpm.errors import CannotError, IntegrityError, TrustError
 from patchpm.patch.manifest import Manifest
 from patchpm.patch.patch_set import set_digest
 from patchpm.patch.release import ReleaseFiles
@@ -43,8 +43,11 @@ class Installer:
 
         Raises:
             IntegrityError: As `verify_release`, and as `check_sets`.
+            TrustError: `token-budget` where the policy allows fewer prefix tokens.
             CannotError: Where the store cannot be written.
         """
+        for composition in lock.compositions:
+            self._check_budget(composition)
         manifests: dict[tuple[str, str], Manifest] = {}
         for release in lock.releases:
             base = _base_of(lock, release)
@@ -71,12 +74,13 @@ class Installer:
 
         Raises:
             CannotError: `not-installed`, or `no-such-base`.
-            IntegrityError: As `install`.
+            IntegrityError, TrustError: As `install`.
         """
         composition = lock.composition(label)
         if composition is None:
             known = ", ".join(base.label for base in lock.bases)
             raise CannotError("no-such-base", f"the lock has no base {label!r}", why=f"it has {known or 'none'}")
+        self._check_budget(composition)
         found: list[VerifiedRelease] = []
         for name in composition.order:
             release = lock.release(name, label)
@@ -88,6 +92,16 @@ class Installer:
             found.append(verified)
         check_set(lock, composition, [item.manifest for item in found])
         return composition, found
+
+    def _check_budget(self, composition: Composition) -> None:
+        allowed = self.policy.max_tokens
+        if allowed is not None and composition.tokens > allowed:
+            raise TrustError(
+                "token-budget",
+                f"the patch set of {composition.base} is larger than your policy allows",
+                why=f"it has {composition.tokens} prefix tokens, and at most {allowed} are allowed",
+                next="leave out a patch, or run `patchpm lock` to find versions that cost less",
+            )
 
     def _stored(self, release: LockedRelease) -> ReleaseFiles | None:
         return self.store.get(release.manifest, release.prefix, release.attestations)

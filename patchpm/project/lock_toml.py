@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import cast
 
 from patchpm.errors import IntegrityError, StaleLockError
+from patchpm.patch import strict_toml
 from patchpm.patch.digest import Digest
 from patchpm.patch.fingerprint import Fingerprint
 from patchpm.patch.manifest import ANCHORS, MAX_TOKENS, FileRef
@@ -52,10 +53,7 @@ def read_lock(text: str) -> Lock:
             f"{FILE} holds a merge conflict",
             next="run `patchpm lock`, which takes both sides into account",
         )
-    try:
-        value = cast("dict[str, JsonValue]", tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise IntegrityError("malformed-lock", f"{FILE} is not TOML", why=str(error), next=_AGAIN) from None
+    value = strict_toml.loads(text, source=FILE, code="malformed-lock", error=IntegrityError, next=_AGAIN)
     record = Record(value, FILE, code="malformed-lock")
     _check_version(record)
     content = record.digest("content")
@@ -72,12 +70,12 @@ def read_lock(text: str) -> Lock:
             "lock-altered",
             f"{FILE} was changed by something other than patchpm",
             why=f"its content has the digest {_content(value)}, and it says {content}",
-            next="take it from version control, or run `patchpm lock` to make it anew",
+            next=_AGAIN,
         )
     return lock
 
 
-_AGAIN = "take it from version control, or delete it and run `patchpm lock`"
+_AGAIN = "take it from version control, or run `patchpm lock` to make it anew"
 
 
 def write_lock(lock: Lock) -> str:

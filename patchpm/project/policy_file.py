@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
+from patchpm.atomic_write import write_atomic
 from patchpm.errors import CannotError
 from patchpm.registry.builtin import builtin_policy
 from patchpm.settings import Folders
@@ -28,6 +30,26 @@ def load_policy(folders: Folders, folder: Path) -> Policy:
         if text is not None:
             layers.append(read_policy(text, place=path.name))
     return layered(layers)
+
+
+def edit_user_policy(folders: Folders, change: Callable[[str | None], str]) -> Path:
+    """Rewrite the user's layer, unless what comes of it could not be used.
+
+    Args:
+        folders: Where it is.
+        change: Makes the new text out of the present one.
+
+    Returns:
+        The file.
+
+    Raises:
+        UsageError: `malformed-policy`, or `unknown-evaluator`.
+        TrustError: `policy-conflict`.
+    """
+    text = change(policy_text(folders.policy))
+    layered([builtin_policy(), read_policy(text, place=folders.policy.name)])
+    write_atomic(folders.policy, text.encode(), mode=0o600)
+    return folders.policy
 
 
 def policy_text(path: Path) -> str | None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from patchpm.errors import CannotError, PatchpmError, UsageError
+from patchpm.patch import strict_toml
 from patchpm.patch.digest import Digest
 from patchpm.patch.manifest import ANCHORS, MAX_TOKENS
 from patchpm.patch.name import PatchName
@@ -65,10 +65,7 @@ def read_project_file(text: str) -> ProjectFile:
     Raises:
         UsageError: `malformed-project` with the place and the reason.
     """
-    try:
-        value = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError("malformed-project", f"{FILE} is not TOML", why=str(error)) from None
+    value = strict_toml.loads(text, source=FILE, code="malformed-project", error=UsageError)
     record = Record(value, FILE, code="malformed-project", error=UsageError)
     bases = record.record("bases")
     patches = record.record("patches")

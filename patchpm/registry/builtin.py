@@ -17,7 +17,7 @@ ALIAS: Final = "builtin"
 URL: Final = "builtin:"
 """The address that stands for this registry in a policy."""
 VENDOR: Final = "patchpm"
-ROOT: Final = Digest.parse("sha256:0cf90ba9b976dd7eca9759ab49c4d3db0e167661e9330485b072d4c61ec20e4a")
+ROOT: Final = Digest.parse("sha256:c5cf03d043331b5413bbf29d73840d8aa925ac0cf1fb8b4e8bf18c5582cd0abd")
 """Of `builtin_registry/metadata/1.root.json`."""
 
 

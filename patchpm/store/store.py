@@ -69,7 +69,7 @@ class Store:
     def damaged(self) -> Iterator[Path]:
         """Every file that is not what its name says."""
         for path in self._files():
-            if Digest.of(path.read_bytes()).hex != path.name:
+            if path.is_symlink() or Digest.of(path.read_bytes()).hex != path.name:
                 yield path
 
     def discard(self, path: Path) -> None:
@@ -99,7 +99,7 @@ class Store:
         return self.root / "sha256" / digest.hex[:2] / digest.hex
 
     def _files(self) -> list[Path]:
-        return sorted(path for path in self.root.glob("sha256/??/*") if not path.name.startswith("."))
+        return sorted(path for path in self.root.glob("sha256/??/*") if path.is_symlink() or _is_file(path))
 
     def _checked(self, name: str, ref: FileRef) -> bytes | None:
         data = self._read(ref)
@@ -124,3 +124,7 @@ class Store:
             raise CannotError(
                 "unreadable-file", "a file of the store cannot be read", why=f"{path}: {error.strerror}"
             ) from None
+
+
+def _is_file(path: Path) -> bool:
+    return path.is_file() and not path.name.startswith(".")

@@ -43,7 +43,7 @@ class _Pool:
 
 
 class Dpo:
-    """The loss of one round, step by step. The reference is the prefix as the round finds it.
+    """The stage's loss, step by step. The reference is the prefix that SFT made.
 
     Only the first tokens of each reply are compared, since that is where a model decides to refuse, and only the pairs
     that the reference is most wrong about are trained on. The first stage's loss on the winners is kept in, so that
@@ -52,10 +52,9 @@ class Dpo:
     Source: arXiv 2511.08484 stage 2; the choice of pairs is ours.
     """
 
-    def __init__(
-        self, model: PrefixModel, rows: Rows, recipe: DpoRecipe, sft: SftRecipe, *, seed: int, round_number: int
-    ) -> None:
-        self.name = "dpo" if round_number == 1 else f"dpo-{round_number}"
+    name = "dpo"
+
+    def __init__(self, model: PrefixModel, rows: Rows, recipe: DpoRecipe, sft: SftRecipe, seed: int) -> None:
         self.steps = recipe.steps
         self.rate = recipe.rate
         self._model = model
@@ -69,7 +68,7 @@ class Dpo:
         """Read every pair under the reference, once, and choose those to train on.
 
         Args:
-            reference: `(tokens, hidden_size)` float32, the prefix so far.
+            reference: `(tokens, hidden_size)` float32, the prefix after SFT.
             progress: Told of pairs read, of all pairs.
         """
         complied = [row for row in self._rows.harmful if not row.refused] or list(self._rows.harmful)
@@ -126,7 +125,7 @@ class Dpo:
         """The hardest pairs: prompts that the reference refuses least where it should, and most where it should not."""
         ranked = sorted(pairs, key=lambda pair: pair.winner_before if kind == "harmful" else -pair.loser_before)
         kept = ranked[: max(1, round(self._recipe.hardest * len(pairs)))]
-        schedule = Schedule(f"{self._seed}/{self.name}/{kind}", [len(pair.row.tail) for pair in kept], batch)
+        schedule = Schedule(f"{self._seed}/dpo/{kind}", [len(pair.row.tail) for pair in kept], batch)
         return _Pool(kept, schedule)
 
     def _read(self, opening: Opening, pairs: Sequence[_Pair]) -> tuple[Tensor, Tensor, Reading]:

@@ -62,9 +62,10 @@ class SftRecipe:
 
 @dataclass(frozen=True, slots=True)
 class DpoRecipe:
-    """One round of the second stage: direct preference optimisation against the prefix as the round finds it."""
+    """Second stage: direct preference optimisation against the prefix that SFT made."""
 
     steps: int
+    """0 leaves the stage out."""
     rate: float
     harmful: int
     """Pairs a step with the refusal preferred."""
@@ -73,7 +74,7 @@ class DpoRecipe:
     tokens: int
     """How many tokens of each reply are compared."""
     hardest: float
-    """Share of the pairs that is trained on: those that the prefix so far is most wrong about."""
+    """Share of the pairs that is trained on: those that the first stage is most wrong about."""
     beta: float
     sft_weight: float
     """Weight of the first stage's loss, taken on the preferred replies."""
@@ -117,8 +118,7 @@ class Recipe:
     prefix: PrefixRecipe
     replies: ReplyRecipe
     sft: SftRecipe
-    dpo: tuple[DpoRecipe, ...]
-    """The rounds of the second stage; there may be none."""
+    dpo: DpoRecipe
     sources: tuple[Source, ...]
 
 
@@ -146,7 +146,7 @@ def read_recipe(path: Path) -> Recipe:
         prefix=_prefix(root.table("prefix")),
         replies=_replies(root.table("replies")),
         sft=_sft(root.table("sft")),
-        dpo=tuple(_dpo(table) for table in root.tables("dpo")),
+        dpo=_dpo(root.table("dpo")),
         sources=tuple(_source(table) for table in root.tables("source")),
     )
     root.close()
@@ -186,7 +186,7 @@ def _sft(table: Table) -> SftRecipe:
 
 def _dpo(table: Table) -> DpoRecipe:
     recipe = DpoRecipe(
-        steps=table.integer("steps", low=1),
+        steps=table.integer("steps", low=0),
         rate=table.number("rate", low=0),
         harmful=table.integer("harmful", low=1),
         benign=table.integer("benign", low=1),

@@ -78,8 +78,8 @@ class Table:
         return Table(value, f"{self._path}{key}.")
 
     def tables(self, key: str) -> list[Table]:
-        """An array of tables; empty where the key is missing."""
-        value = self._take(key, [])
+        """An array of tables."""
+        value = self._take(key, None)
         if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
             raise self._wrong(key, value, "an array of tables")
         return [Table(item, f"{self._path}{key}[{number}].") for number, item in enumerate(value)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,11 +74,8 @@ def train(recipe_path: Path, base: Path, out: Path, *, progress: Progress) -> Tr
     rows = make_rows(model, digest, recipe, prompts, cache, replying)
     run = hashlib.sha256(f"{recipe.digest} {digest}".encode()).hexdigest()
     sft = Sft(model, rows, recipe.sft, recipe.seed)
-    rounds = [
-        Dpo(model, rows, part, recipe.sft, seed=recipe.seed, round_number=number)
-        for number, part in enumerate(recipe.dpo, 1)
-    ]
-    prefix = _descend(sft, rounds, first_prefix(model, recipe), run, out / CHECKPOINT, progress)
+    dpo = Dpo(model, rows, recipe.dpo, recipe.sft, recipe.seed)
+    prefix = _descend(sft, dpo, first_prefix(model, recipe), run, out / CHECKPOINT, progress)
     write_atomic(out / PREFIX, prefix_file(prefix))
     write_atomic(out / TRAINING, _statement(recipe, prompts))
     return TrainResult(out / PREFIX, out / TRAINING)
@@ -129,20 +126,16 @@ def prefix_file(prefix: Tensor) -> bytes:
     return write_prefix(PrefixMatrix("F32", tokens, width, prefix.contiguous().numpy().astype("<f4").tobytes()))
 
 
-def _descend(sft: Sft, rounds: Sequence[Dpo], start: Tensor, run: str, path: Path, progress: Report) -> Tensor:
-    """Run all stages, from the checkpoint if there is one."""
-    stages: list[Sft | Dpo] = [sft, *rounds]
+def _descend(sft: Sft, dpo: Dpo, start: Tensor, run: str, path: Path, progress: Report) -> Tensor:
+    """Run both stages, from the checkpoint if there is one."""
     state = load_checkpoint(path, run) or Checkpoint.start(run, sft.name, start)
-    names = [stage.name for stage in stages]
-    for number in range(names.index(state.stage), len(stages)):
-        stage = stages[number]
-        if isinstance(stage, Dpo):
-            stage.refer_to(state.reference, lambda done, total: progress("reference", done, total, {}))
-        prefix = descend(stage, state, path, progress)
-        if number + 1 < len(stages):
-            state = Checkpoint.start(run, names[number + 1], prefix)
-            save_checkpoint(path, state)
-    return prefix
+    if state.stage == sft.name:
+        state = Checkpoint.start(run, dpo.name, descend(sft, state, path, progress))
+        save_checkpoint(path, state)
+    if state.step == dpo.steps:
+        return state.prefix
+    dpo.refer_to(state.reference, lambda done, total: progress("reference", done, total, {}))
+    return descend(dpo, state, path, progress)
 
 
 def _statement(recipe: Recipe, prompts: Prompts) -> bytes:

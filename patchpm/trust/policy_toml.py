@@ -29,12 +29,12 @@ reason = "superseded"
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from typing import Final, TypeVar
 
 from patchpm.errors import UsageError
+from patchpm.patch import strict_toml
 from patchpm.patch.fingerprint import Assurance
 from patchpm.patch.manifest import MAX_TOKENS
 from patchpm.patch.manifest_json import DOMAIN_PATTERN
@@ -77,10 +77,7 @@ def read_policy(text: str, *, place: str = FILE) -> Policy:
     Raises:
         UsageError: `malformed-policy` with the place and the reason, `unknown-format` for a newer version.
     """
-    try:
-        value = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(_CODE, f"{place} is not TOML", why=str(error)) from None
+    value = strict_toml.loads(text, source=place, code=_CODE, error=UsageError)
     record = Record(value, place, code=_CODE, error=UsageError)
     version = record.integer("version", low=0, high=2**31)
     if version != VERSION:

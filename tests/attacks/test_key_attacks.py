@@ -195,6 +195,27 @@ def test_metadata_spelt_otherwise_is_refused_although_its_signature_is_good(
     assert caught.value.code in ("malformed-metadata", "malformed-json")
 
 
+def test_metadata_with_signed_fields_that_nobody_knows_is_refused(registry: RegistrySimulator) -> None:
+    state = registry.state()
+    assert state.timestamp is not None
+    state.timestamp.signed.version += 1
+    state.timestamp.signed.unrecognized_fields["x-more"] = 1
+    registry.put(state.timestamp.signed, "timestamp.json", registry.keys["timestamp"])
+    with refused("malformed-metadata", "timestamp.json"):
+        registry.client().vendors()
+
+
+def test_a_key_that_is_written_otherwise_is_refused(registry: RegistrySimulator) -> None:
+    ecdsa = registry.vendors["acme"][1].public
+
+    def respell(role: Any, keys: dict[str, Any]) -> None:
+        keys[ecdsa.id].keyval["public"] += "\n"
+
+    _edit_delegation(registry, respell)
+    with refused("malformed-metadata", "targets.json"):
+        registry.client().vendor_keys("acme")
+
+
 def test_a_surplus_signature_is_refused(registry: RegistrySimulator) -> None:
     state = registry.state()
     assert state.timestamp is not None

@@ -65,6 +65,30 @@ def test_rollback_an_older_timestamp_is_refused(registry: RegistrySimulator) -> 
         listed(registry)
 
 
+def test_rollback_an_older_timestamp_of_the_same_snapshot_is_refused(registry: RegistrySimulator) -> None:
+    state = registry.state()
+    assert state.timestamp is not None
+    old = registry.host.files[TIMESTAMP]
+    state.timestamp.signed.version += 1
+    registry.put(state.timestamp.signed, "timestamp.json", registry.keys["timestamp"])
+    assert listed(registry)
+    registry.host.files[TIMESTAMP] = old
+    with refused("rollback", "timestamp.json"):
+        listed(registry)
+
+
+def test_mix_and_match_of_two_timestamps_with_one_number_the_first_one_seen_stays(registry: RegistrySimulator) -> None:
+    assert listed(registry) == ["1.0.0"]
+    number = registry.state().versions.timestamp
+    registry.publish(version="1.0.1")
+    state = registry.state()
+    assert state.timestamp is not None
+    state.timestamp.signed.version = number
+    registry.put(state.timestamp.signed, "timestamp.json", registry.keys["timestamp"])
+    assert listed(registry) == ["1.0.0"]
+    assert listed(registry, "newcomer") == ["1.0.0", "1.0.1"]
+
+
 def test_rollback_an_older_snapshot_is_refused_even_with_a_stolen_timestamp_key(registry: RegistrySimulator) -> None:
     old = registry.host.files[TIMESTAMP]
     registry.publish(version="1.0.1")

@@ -34,7 +34,7 @@ def ingredients(folder: Path) -> Path:
     training = {"method": "sft", "recipe": str(digest("r")), "teacher": "base", "seed": 1, "code": "x 1", "data": []}
     (folder / "training.json").write_text(json.dumps(training))
     claims = [claim_to_json(claim) for claim in manifest().claims]
-    (folder / "claims.json").write_text(json.dumps({"claims": claims}))
+    (folder / "claims.json").write_text(json.dumps(claims))
     return folder
 
 

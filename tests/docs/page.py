@@ -22,7 +22,7 @@ from pathlib import Path
 
 _FENCE = re.compile(r"^```(\w*)$")
 _EXIT_CODE = re.compile(r"#\s*exit code (\d+)\s*$")
-_NEEDS = "<!-- needs: real base -->"
+_NEEDS = re.compile(r"^<!-- needs: real base -->$", re.MULTILINE)
 _GIVEN = re.compile(r"^<!-- given: ([a-z -]+) -->$", re.MULTILINE)
 _LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^#{1,6} (.+)$", re.MULTILINE)
@@ -56,7 +56,7 @@ class Page:
     @property
     def is_real(self) -> bool:
         """Whether it needs the converted base model."""
-        return _NEEDS in self.text
+        return _NEEDS.search(self.text) is not None
 
     @property
     def givens(self) -> tuple[str, ...]:

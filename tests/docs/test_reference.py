@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.docs.givens import ROOT
-
-sys.path.insert(0, str(ROOT / "docs"))
-
-from generator import commands, environment, errors
-from generator.error_sites import Site, error_sites
-
 from patchpm import settings
 from patchpm.cli.app import COMMANDS
 from patchpm.errors import ExitCode
+from tests.docs.givens import ROOT
+
+sys.path.insert(0, str(ROOT / "docs"))  # docs/make_reference.py is a program, and finds its modules beside itself
+commands, environment, errors, error_sites, schemas = (
+    importlib.import_module(f"generator.{name}")
+    for name in ("commands", "environment", "errors", "error_sites", "schemas")
+)
+Site = error_sites.Site
 
 
 def test_writing_the_reference_again_changes_nothing() -> None:
@@ -45,11 +47,19 @@ def test_every_exit_code_is_listed() -> None:
     assert all(f"| `{int(code)}` | `{code.name}` |" in page for code in ExitCode)
 
 
-def _sites(folder: Path, source: str) -> list[Site]:
+def test_every_schema_is_listed_and_the_page_is_plain_text() -> None:
+    page = schemas.page(ROOT / "registry_schema")
+    names = [path.name for path in (ROOT / "registry_schema").glob("*.schema.json")]
+    assert names
+    assert all(name in page for name in names)
+    assert all(line.isprintable() for line in page.splitlines())
+
+
+def _sites(folder: Path, source: str) -> object:
     package = folder / "package"
     package.mkdir()
     (package / "module.py").write_text(source)
-    return error_sites(package)
+    return error_sites.error_sites(package)
 
 
 def test_a_code_is_found_through_the_functions_that_pass_it_on(tmp_path: Path) -> None:

@@ -22,12 +22,7 @@ def test_a_recipe_is_read_with_the_digest_of_its_bytes(tmp_path: Path) -> None:
     path = write_recipe(tmp_path)
     recipe = read_recipe(path)
     assert recipe.digest == Digest.of(path.read_bytes())
-    assert (recipe.seed, recipe.prefix.tokens, recipe.sft.steps, [part.steps for part in recipe.dpo]) == (
-        7,
-        6,
-        12,
-        [4, 3],
-    )
+    assert (recipe.seed, recipe.prefix.tokens, recipe.sft.steps, recipe.dpo.beta) == (7, 6, 12, 0.1)
     assert [source.name for source in recipe.sources] == ["bad", "good", "prose"]
 
 
@@ -42,8 +37,8 @@ def test_the_recipe_in_the_repository_is_valid() -> None:
 
 
 def test_an_unknown_key_is_refused_by_its_full_name(tmp_path: Path) -> None:
-    error = refused(tmp_path, "[[dpo]]\n", "[[dpo]]\nlearning_rate = 1\n")
-    assert error.why == "dpo[0].learning_rate"
+    error = refused(tmp_path, "[dpo]\n", "[dpo]\nlearning_rate = 1\n")
+    assert error.why == "dpo.learning_rate"
 
 
 @pytest.mark.parametrize(
@@ -58,7 +53,7 @@ def test_an_unknown_key_is_refused_by_its_full_name(tmp_path: Path) -> None:
         ("rate = 0.05", "rate = -1", "sft.rate"),
         ('anchor = "system-start"', 'anchor = "text-start"', "prefix.anchor"),
         ('refusals = ["No."]', "refusals = []", "replies.refusals"),
-        ("hardest = 1.0", "hardest = 1.1", "dpo[1].hardest"),
+        ("hardest = 0.7", "hardest = 1.1", "dpo.hardest"),
         ("seed = 7", "", "seed"),
         ('kind = "text"', 'kind = "prose"', "source[2].kind"),
         ('file = "text.txt"', 'file = "text.txt"\npattern = "("', "source[2].pattern"),

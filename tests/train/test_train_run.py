@@ -52,7 +52,7 @@ def test_training_teaches_the_refusal_and_writes_the_prefix_and_its_statement(tm
     assert statement["data"][0]["sha256"] == str(Digest.of((recipe.parent / "harmful.txt").read_bytes()))
 
 
-@pytest.mark.parametrize("stop", [("replies", 6), ("sft", 11), ("reference", 6), ("dpo", 3), ("dpo-2", 2)])
+@pytest.mark.parametrize("stop", [("replies", 6), ("sft", 11), ("reference", 6), ("dpo", 3)])
 def test_a_run_killed_in_any_part_ends_in_the_same_bytes(tmp_path: Path, stop: tuple[str, int]) -> None:
     recipe, base = write_recipe(tmp_path / "recipe"), write_base(tmp_path / "base")
     whole = train(recipe, base, tmp_path / "whole", progress=Watch())
@@ -79,10 +79,9 @@ def test_another_seed_gives_another_prefix(tmp_path: Path) -> None:
     assert prefixes[0] != prefixes[1]
 
 
-def test_without_dpo_rounds_the_prefix_of_the_first_stage_is_the_result(tmp_path: Path) -> None:
+def test_without_dpo_steps_the_prefix_of_the_first_stage_is_the_result(tmp_path: Path) -> None:
     watch = Watch()
-    cut = RECIPE[: RECIPE.index("[[dpo]]")] + RECIPE[RECIPE.index("[[source]]") :]
-    recipe = write_recipe(tmp_path, cut)
+    recipe = write_recipe(tmp_path, RECIPE.replace("steps = 4", "steps = 0"))
     train(recipe, write_base(tmp_path / "base"), tmp_path / "out", progress=watch)
     assert set(watch.losses) == {"replies", "sft"}
 

@@ -36,7 +36,7 @@ benign = 3
 anchor_weight = 1.0
 anchor_tokens = 4
 
-[[dpo]]
+[dpo]
 steps = 4
 tokens = 5
 hardest = 0.7
@@ -45,16 +45,6 @@ harmful = 2
 benign = 2
 beta = 0.1
 sft_weight = 1.0
-
-[[dpo]]
-steps = 3
-tokens = 4
-hardest = 1.0
-rate = 0.01
-harmful = 1
-benign = 3
-beta = 0.1
-sft_weight = 0.5
 
 [[source]]
 name = "bad"
