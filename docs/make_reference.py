@@ -8,10 +8,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from generator import commands, environment, errors, schemas
+from generator import claims, commands, environment, errors, schemas
 
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = "docs/reference"
+CLAIMS = "recipes/harmfulness/1.0.0/claims.json"
 
 
 def pages() -> dict[str, str]:
@@ -21,6 +22,7 @@ def pages() -> dict[str, str]:
         f"{REFERENCE}/errors.md": errors.page(ROOT / "patchpm"),
         f"{REFERENCE}/environment.md": environment.page(ROOT / "patchpm" / "settings.py"),
         f"{REFERENCE}/schemas.md": schemas.page(ROOT / "registry_schema"),
+        "README.md": claims.with_claims((ROOT / "README.md").read_text("utf-8"), ROOT / CLAIMS),
     }
 
 

@@ -12,8 +12,10 @@ from patchpm.patch.record import Record
 
 _START = "<!-- claims: written by docs/make_reference.py -->\n"
 _END = "<!-- end of claims -->"
-_ALL_SUITES = "held-out-"
+_ALL_SETS = "held-out-"
 """Start of the name of a claim over all sets of a kind."""
+_FEWEST = 80
+"""A set with fewer prompts says too little by itself."""
 _METRICS = {
     "refusal-rate": "harmful prompts refused",
     "over-refusal-rate": "harmless prompts refused",
@@ -38,16 +40,17 @@ def with_claims(text: str, path: Path) -> str:
 
 def _table(path: Path) -> str:
     value = strict_json.loads(path.read_bytes(), source=path.name, max_bytes=_MAX_BYTES)
-    claims = claims_from(Record(value, path.name, code="malformed-manifest"))
-    shown = [one for one in claims if one.suite.startswith(_ALL_SUITES) or one.metric == "perplexity"]
-    heading = ("measured on held-out data", "n", "without", "with the patch", "95 % interval")
-    return table(heading, (_row(claim) for claim in shown))
+    claims = claims_from(Record({"claims": value}, path.name, code="malformed-manifest"))
+    heading = ("measured on held-out data", "set", "n", "without", "with the patch", "95 % interval")
+    return table(heading, (_row(claim) for claim in claims if claim.n >= _FEWEST))
 
 
 def _row(claim: Claim) -> tuple[str, ...]:
-    before, after, low, high = (_figure(claim, value) for value in (claim.before, claim.after, claim.low, claim.high))
+    what = _METRICS.get(claim.metric, claim.metric)
+    suite = "all" if claim.suite.startswith(_ALL_SETS) else claim.suite
     count = f"{claim.n:,} tokens" if claim.metric == "perplexity" else f"{claim.n:,}"
-    return _METRICS.get(claim.metric, claim.metric), count, before, after, f"{low} to {high}"
+    before, after, low, high = (_figure(claim, value) for value in (claim.before, claim.after, claim.low, claim.high))
+    return what, suite, count, before, after, f"{low} to {high}"
 
 
 def _figure(claim: Claim, value: float) -> str:

@@ -84,7 +84,7 @@ def app(show_traceback: bool) -> None:
     del show_traceback  # read from the arguments in `run`, so that it works for errors in parsing them too
 
 
-def run(arguments: list[str]) -> int:
+def run(arguments: list[str]) -> int:  # noqa: PLR0911  # one way out for each kind of end
     """Run the command line `arguments`; return the exit code. Nothing but a bug in here escapes as an exception."""
     as_json = "--json" in arguments
     try:

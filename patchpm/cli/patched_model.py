@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,6 +43,9 @@ def patched_session(folder: Path, base: str | None) -> tuple[Session, Applied]:
         raise UsageError(
             "which-base", "say which base of the project to run", why=f"it has {known}", next="--base NAME"
         )
+    # Threads that spin while they wait bring a busy machine to a halt: a reply of seconds took minutes beside one
+    # other job. It must be set before torch starts its threads.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     with needs_extra("model"):
         from patchpm.model.chat import Session, load_model
         from patchpm.model.locked_set import apply

@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from patchpm.errors import UsageError
-from patchpm.patch import strict_json
+from patchpm.patch import strict_json, strict_toml
 from patchpm.patch.digest import Digest
 from patchpm.patch.fingerprint import BaseModel, Fingerprint
 from patchpm.patch.manifest import Compose, FileRef, Manifest, Prefix

@@ -7,7 +7,9 @@ import tomllib
 from patchpm.errors import PatchpmError
 
 
-def loads(text: str, *, source: str, code: str, error: type[PatchpmError], next: str = "") -> dict[str, object]:  # noqa: A002
+def loads(
+    text: str, *, source: str, code: str, error: type[PatchpmError], next: str | None = None
+) -> dict[str, object]:
     """Parse TOML.
 
     Args:

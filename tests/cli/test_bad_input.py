@@ -165,6 +165,57 @@ def test_a_bug_is_told_as_one_and_its_trace_goes_to_a_file(world: World, monkeyp
     trace.unlink()
 
 
+@pytest.mark.parametrize("text", ["a = " + "[" * 5000, "a = " + "1" * 5000], ids=["too-deep", "too-many-digits"])
+@pytest.mark.parametrize(
+    ("file", "code"),
+    [
+        ("patchpm.toml", "malformed-project"),
+        ("patchpm.lock", "malformed-lock"),
+        ("patchpm-policy.toml", "malformed-policy"),
+    ],
+)
+def test_toml_that_the_standard_library_stumbles_over_is_malformed(
+    world: World, text: str, file: str, code: str
+) -> None:
+    world.started()
+    world.ok("lock")
+    (world.project / file).write_text(text)
+    assert world.run("install", "--json").error["code"] == code
+
+
+def test_a_damaged_lock_is_made_anew_only_by_lock_and_keeps_its_versions(world: World) -> None:
+    world.publish(version="1.0.0")
+    world.started("toxicity@1")
+    world.publish(version="1.1.0")
+    path = world.project / "patchpm.lock"
+    path.write_text(path.read_text().replace("tokens = 3", "tokens = 4", 1))
+    for command in (("install",), ("install", "toxicity"), ("update",)):
+        assert world.run(*command, "--json").error["code"] == "lock-altered"
+    world.ok("lock")
+    assert world.locked == {"acme/toxicity": "1.0.0"}
+    world.ok("install", "--frozen")
+
+
+def test_a_policy_that_could_not_be_used_is_not_written(world: World) -> None:
+    before = (world.home / "config" / "policy.toml").read_bytes()
+    refused = world.run(
+        "registry", "add", "builtin", str(world.registry), "--root", str(world.pin), "--namespace", "x", "--json"
+    )
+    assert refused.error["code"] == "policy-conflict"
+    assert (world.home / "config" / "policy.toml").read_bytes() == before
+
+
+def test_the_home_of_an_unknown_user_is_no_model(world: World) -> None:
+    refused = world.run("init", "--base", "~nobody-has-this-name/model", "--json")
+    assert refused.error["code"] == "model-not-found"
+
+
+def test_a_group_without_a_command_shows_its_help(world: World) -> None:
+    shown = world.run("registry")
+    assert shown.code == 2
+    assert shown.err.startswith("Usage: patchpm registry")
+
+
 @contextmanager
 def small_disk(folder: Path, options: str) -> Iterator[None]:
     """Mount a file system of its own there, real and small or read-only."""

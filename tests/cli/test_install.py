@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from patchpm.project.lock_toml import write_lock
 from tests.builders import base
 from tests.world import World
 
@@ -148,3 +151,49 @@ def test_a_set_over_the_budget_of_the_policy_says_so(world: World) -> None:
     refused = world.run("install", "toxicity", "--json")
     assert (refused.code, refused.error["code"]) == (1, "token-budget")
     assert "policy allows at most 5" in refused.error["next"]
+
+
+@pytest.mark.parametrize("in_ci", ["", "true"])
+def test_a_dry_run_from_the_lock_fetches_nothing(world: World, monkeypatch: pytest.MonkeyPatch, in_ci: str) -> None:
+    world.publish()
+    world.started("toxicity")
+    world.ok("cache", "clean")
+    monkeypatch.setenv("CI", in_ci)
+    assert world.ok("install", "--dry-run", "--json").json["dry_run"] is True
+    assert world.stored() == []
+
+
+def test_patches_that_require_each_other_are_drawn_once(world: World) -> None:
+    world.publish("acme/core", requires={"acme/bias": "*"})
+    world.publish("acme/bias", requires={"acme/core": "*"})
+    world.started("acme/core")
+    assert world.ok("tree").out.count("acme/bias") == 1
+    (tree,) = world.ok("tree", "--json").json
+    assert tree["patches"][0]["requires"][0]["requires"] == [
+        {"name": "acme/core", "version": "1.0.0", "tokens": 3, "requires": []}
+    ]
+
+
+@pytest.mark.parametrize("command", [("install", "--frozen"), ("lock", "--check"), ("verify",)])
+def test_a_lock_made_to_pin_less_than_the_project_asks_for_is_stale(world: World, command: tuple[str, ...]) -> None:
+    for version in ("1.0.0", "1.1.0"):
+        world.publish(version=version)
+    world.started("toxicity@=1.0.0")
+    older = world.lock
+    world.ok("install", "toxicity@^1.1")
+    forged = replace(older, requirements=world.lock.requirements)
+    (world.project / "patchpm.lock").write_text(write_lock(forged))
+    refused = world.run(*command, "--json")
+    assert (refused.code, refused.error["code"]) == (3, "stale-lock")
+    assert refused.error["why"] == "patchpm.toml:7 asks for acme/toxicity ^1.1, and it pins 1.0.0 for tiny"
+    world.ok("install")
+    assert world.locked == {"acme/toxicity": "1.1.0"}
+
+
+def test_a_budget_that_the_policy_lowers_later_holds_for_a_lock_too(world: World) -> None:
+    world.publish()
+    world.started("toxicity")
+    (world.project / "patchpm-policy.toml").write_text("version = 1\nmax-tokens = 1\n")
+    for command in (("install", "--frozen"), ("install",), ("verify",)):
+        refused = world.run(*command, "--json")
+        assert (refused.code, refused.error["code"]) == (4, "token-budget")

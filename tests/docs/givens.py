@@ -144,7 +144,7 @@ def _ingredients(folder: Path, name: str, version: str) -> Ingredients:
         _DESCRIPTION.format(name=name, version=version, domain=domain, summary=summary),
         write_prefix(rows),
         json.dumps(training).encode(),
-        json.dumps({"claims": [{**claim, "low": 0.85, "high": 0.93}]}).encode(),
+        json.dumps([{**claim, "low": 0.85, "high": 0.93}]).encode(),
     )
     folder.mkdir(exist_ok=True)
     (folder / DESCRIPTION).write_text(parts.description)

@@ -62,6 +62,16 @@ def test_a_link_in_the_place_of_a_file_is_not_followed(world: World, tmp_path: P
     path.symlink_to(target)
     with pytest.raises(CannotError, match="cannot be read"):
         store.get(*refs(release.files))
+    assert list(store.damaged()) == [path]
+    store.discard(path)
+    assert target.exists()
+
+
+def test_a_folder_in_the_place_of_a_file_is_no_release(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    (store.root / "sha256" / "aa" / "folder").mkdir(parents=True)
+    assert list(store.damaged()) == []
+    assert store.clean().files == 0
 
 
 def test_the_store_is_private_to_the_user(world: World, tmp_path: Path) -> None:
