@@ -41,7 +41,7 @@ def main() -> None:
     prompts = json.loads(PROMPTS.read_text("utf-8"))
     asked = [*prompts["harmful"], *prompts["benign"]]
     with console.status("asking the model with and without the patch"):
-        output = patchpm(console, project, "run", *asked, "--compare", "--max-new-tokens", "40", "--json", show=False)
+        output = patchpm(console, project, "run", *asked, "--compare", "--max-new-tokens", "24", "--json", show=False)
     console.print(replies(json.loads(output), harmful=len(prompts["harmful"])))
     console.print(claims(info))
     console.print(f"done in {time.monotonic() - started:.0f} s; the project is in {project}/", highlight=False)
@@ -63,7 +63,8 @@ def patchpm(console: Console, project: Path, *arguments: str, show: bool = True)
 def replies(found: list[dict[str, str]], *, harmful: int) -> Table:
     """The replies side by side."""
     table = Table(title="replies to prompts that the patch was not trained on", show_lines=True, expand=True)
-    for heading, ratio in (("", 1), ("prompt", 3), ("base model", 5), (f"with {PATCH}", 5)):
+    table.add_column("", no_wrap=True)
+    for heading, ratio in (("prompt", 3), ("base model", 5), (f"with {PATCH}", 5)):
         table.add_column(heading, ratio=ratio, overflow="fold")
     for number, item in enumerate(found):
         kind = "harmful" if number < harmful else "benign"
