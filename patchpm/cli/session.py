@@ -73,6 +73,7 @@ class Session:
     @cached_property
     def catalogue(self) -> Catalogue:
         """All registries of the policy, verified and as new as they can be had."""
+        from patchpm.registry import builtin
         from patchpm.registry.catalogue import Catalogue
         from patchpm.trust.tuf_floor import Versions
 
@@ -83,6 +84,8 @@ class Session:
         floor = {
             item.alias: Versions(item.root, item.timestamp, item.snapshot, item.targets)
             for item in (() if seen is None else seen.registries)
+            # The built-in registry is made anew with each package, and its version numbers start again.
+            if item.alias != builtin.ALIAS
         }
         return Catalogue(self.policy, self.folders.registries, self.now, offline=self.offline, seen=floor)
 

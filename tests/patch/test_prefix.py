@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import math
 import struct
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -80,7 +81,8 @@ def test_the_safetensors_library_reads_what_is_written() -> None:
 )
 def test_a_file_that_safetensors_might_take_is_refused(data: bytes) -> None:
     wanted = Prefix(FileRef(len(data) or 1, Digest.of(data)), 1, "F32", ("system-start",), "")
-    for read in (lambda: read_prefix(data, wanted, 2), lambda: inspect_prefix(data)):
+    readers: list[Callable[[], object]] = [lambda: read_prefix(data, wanted, 2), lambda: inspect_prefix(data)]
+    for read in readers:
         with pytest.raises(IntegrityError) as refusal:
             read()
         assert refusal.value.code in ("malformed-prefix", "malformed-json")
