@@ -39,10 +39,12 @@ def main() -> None:
     patchpm(console, project, "verify")
     info = json.loads(patchpm(console, project, "info", PATCH, "--json", show=False))
     prompts = json.loads(PROMPTS.read_text("utf-8"))
-    asked = [*prompts["harmful"], *prompts["benign"]]
+    harmful, benign = prompts["harmful"][:4], prompts["benign"][1:]
     with console.status("asking the model with and without the patch"):
-        output = patchpm(console, project, "run", *asked, "--compare", "--max-new-tokens", "24", "--json", show=False)
-    console.print(replies(json.loads(output), harmful=len(prompts["harmful"])))
+        output = patchpm(
+            console, project, "run", *harmful, *benign, "--compare", "--max-new-tokens", "24", "--json", show=False
+        )
+    console.print(replies(json.loads(output), harmful=len(harmful)))
     console.print(claims(info))
     console.print(f"done in {time.monotonic() - started:.0f} s; the project is in {project}/", highlight=False)
 
