@@ -18,6 +18,8 @@ PAGES = {
     for path in [*(ROOT / name for name in _TOP), *sorted((ROOT / "docs").rglob("*.md"))]
 }
 RUNNABLE = [name for name, page in PAGES.items() if page.steps() and not page.is_real]
+SLOW = ("docs/how-to/own-patch.md", "docs/how-to/private-registry.md", "docs/how-to/python.md")
+"""Pages that train, or that load torch several times."""
 REAL = [name for name, page in PAGES.items() if page.is_real]
 
 
@@ -36,7 +38,9 @@ def place(tmp_path: Path) -> Place:
     return made
 
 
-@pytest.mark.parametrize("name", RUNNABLE)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in RUNNABLE]
+)
 def test_every_command_of_a_page_does_what_the_page_says(name: str, place: Place) -> None:
     _carried_out(PAGES[name], place)
 
