@@ -14,12 +14,12 @@ from patchpm.cli.output import columns, emit, line, note
 from patchpm.cli.release_folder import read_release_folder
 from patchpm.cli.session import Session
 from patchpm.cli.signing import load_keys, passphrase_option
-from patchpm.errors import UsageError
+from patchpm.errors import TrustError, UsageError
 from patchpm.patch.digest import Digest
 from patchpm.patch.manifest_json import read_manifest
 from patchpm.patch.name import PatchName, check_vendor
 from patchpm.patch.version import Version
-from patchpm.project.policy_file import edit_user_policy
+from patchpm.project.policy_file import edit_user_policy, load_policy
 from patchpm.registry.host import Host
 from patchpm.registry.hosts import open_host
 from patchpm.settings import Folders
@@ -67,7 +67,9 @@ def _role_options(function: click.decorators.FC) -> click.decorators.FC:
             + ("" if role == "root" else f" Default: the {'root' if role == 'targets' else 'targets'} keys."),
         )(function)
     return click.option(
-        "--root-threshold", type=click.IntRange(1), default=1, show_default=True, help="How many root keys must sign."
+        "--root-threshold",
+        type=click.IntRange(1),
+        help="How many root keys must sign. Default: 1 for a new registry, else what it is now.",
     )(function)
 
 
@@ -84,13 +86,13 @@ def init_command(
     targets_keys: tuple[str, ...],
     snapshot_keys: tuple[str, ...],
     timestamp_keys: tuple[str, ...],
-    root_threshold: int,
+    root_threshold: int | None,
     passphrase_file: Path | None,
     as_json: bool,
 ) -> None:
     """Make an empty registry. Keep the root keys offline: they are needed again only to change keys."""
     named = _named_keys(root_keys, targets_keys, snapshot_keys, timestamp_keys, passphrase_file)
-    roles = _roles(named, root_threshold)
+    roles = _roles(named, root_threshold or 1)
     writer = _writer(url, [key for keys in named for key in keys])
     root = writer.create(roles)
 
@@ -115,7 +117,7 @@ def rotate_command(
     targets_keys: tuple[str, ...],
     snapshot_keys: tuple[str, ...],
     timestamp_keys: tuple[str, ...],
-    root_threshold: int,
+    root_threshold: int | None,
     keys: tuple[str, ...],
     passphrase_file: Path | None,
     as_json: bool,
@@ -123,7 +125,8 @@ def rotate_command(
     """Give the registry's roles other keys. Users follow by themselves, from the root they have pinned."""
     named = _named_keys(root_keys, targets_keys, snapshot_keys, timestamp_keys, passphrase_file)
     signers = [key for role in named for key in role] + load_keys(keys, passphrase_file)
-    root = _writer(url, signers).rotate_root(_roles(named, root_threshold))
+    writer = _writer(url, signers)
+    root = writer.rotate_root(_roles(named, root_threshold or writer.root_keys().threshold))
     emit({"registry": url, "root": str(root)}, lambda: line(f"the root is now {root}"), as_json=as_json)
 
 
@@ -238,6 +241,14 @@ def add_command(alias: str, url: str, root: str, namespaces: tuple[str, ...], as
     address = url if ":" in url else str(Path(url).resolve())
     open_host(address)
     trusted = RegistryTrust(alias, address, Digest.parse(root), tuple(sorted(set(namespaces))))
+    known = next((item for item in load_policy(Folders.of_user(), Path()).registries if item.alias == alias), None)
+    if known is not None and (known.url, known.root) != (trusted.url, trusted.root):
+        raise TrustError(
+            "registry-changed",
+            f"your policy has another registry called {alias}",
+            why=f"it is {known.url} with the root {known.root}",
+            next=f"if you mean to replace it: `patchpm trust remove registry {alias}` first",
+        )
     path = edit_user_policy(Folders.of_user(), lambda text: with_registry(text, trusted))
     emit(
         {"alias": alias, "url": address, "policy": str(path)},

@@ -89,5 +89,8 @@ def _set(session: Session, label: str) -> str:
 
 
 def _registry(session: Session, alias: str) -> str:
+    unreached = session.catalogue.unreached(alias)
+    if unreached is not None:
+        raise unreached
     seen = session.catalogue.versions(alias)
     return f"root {seen.root}, targets {seen.targets}, snapshot {seen.snapshot}, timestamp {seen.timestamp}"

@@ -60,6 +60,11 @@ def make_lock(
     def refusal(entry: ReleaseEntry) -> str | None:
         if project.anchor not in entry.anchors:
             return f"it was made for the anchor {' or '.join(entry.anchors)}, and the project uses {project.anchor}"
+        vendor = policy.vendor(entry.name.vendor)
+        if vendor is not None and vendor.domains and entry.domain not in vendor.domains:
+            return (
+                f"the policy lets {vendor.name} make patches for {', '.join(vendor.domains)} only, not {entry.domain}"
+            )
         return policy.refusal(entry.name, datetime.fromisoformat(entry.published), now)
 
     try:

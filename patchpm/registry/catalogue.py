@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from patchpm.errors import TrustError
+from patchpm.errors import NetworkError, TrustError
 from patchpm.patch.name import PatchName
 from patchpm.patch.release import ReleaseFiles
 from patchpm.registry.client import RegistryClient
@@ -76,6 +76,11 @@ class Catalogue:
     def fetch(self, entry: ReleaseEntry) -> ReleaseFiles:
         """The files of a release, not verified yet."""
         return self._client(entry.registry).fetch(entry)
+
+    def unreached(self, alias: str) -> NetworkError | None:
+        """Why a registry did not answer, where its last state, not expired yet, had to do."""
+        self.versions(alias)
+        return self._client(alias).unreached
 
     def versions(self, alias: str) -> Versions:
         """The versions of one registry's metadata."""

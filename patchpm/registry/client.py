@@ -54,6 +54,8 @@ class RegistryClient:
         self._folder = folder / alias / pin.hex[:16]
         self._now = now
         self._offline = offline and not host.is_local
+        self.unreached: NetworkError | None = None
+        """Why the host did not answer, where the last state had to do."""
         self._roles: dict[str, VendorRole] = {}
         self._paths: dict[str, dict[PatchName, list[str]]] = {}
 
@@ -78,9 +80,10 @@ class RegistryClient:
                     return self._last(memory)
                 try:
                     return self._refreshed(memory)
-                except NetworkError:
+                except NetworkError as error:
                     if memory is None:
                         raise
+                    self.unreached = error
                     return self._last(memory)
 
     def vendors(self) -> tuple[str, ...]:

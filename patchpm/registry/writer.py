@@ -137,6 +137,10 @@ class RegistryWriter:
         self._change(lambda state: rotation(state, self._bench, top))
         return Digest.of(load_state(self.host, ANY_TIME).root.data)
 
+    def root_keys(self) -> KeySet:
+        """The keys of root as the registry has them now."""
+        return load_state(self.host, ANY_TIME).root_keys("root")
+
     def refresh(self) -> None:
         """Renew timestamp and snapshot, and whatever else is past half of its life and can be signed with these keys.
 

@@ -201,7 +201,7 @@ def test_a_policy_that_could_not_be_used_is_not_written(world: World) -> None:
     refused = world.run(
         "registry", "add", "builtin", str(world.registry), "--root", str(world.pin), "--namespace", "x", "--json"
     )
-    assert refused.error["code"] == "policy-conflict"
+    assert refused.error["code"] == "registry-changed"
     assert (world.home / "config" / "policy.toml").read_bytes() == before
 
 

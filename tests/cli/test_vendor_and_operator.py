@@ -149,3 +149,40 @@ def test_a_base_given_as_relative_path_is_found_from_the_project(world: World) -
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_a_completion_script_is_printed(world: World, shell: str) -> None:
     assert "_PATCHPM_COMPLETE" in world.ok("completion", shell).out
+
+
+def test_rotating_the_root_keeps_its_threshold(world: World) -> None:
+    for name in ("one", "two", "three"):
+        world.ok("key", "generate", name, "--no-passphrase")
+    registry = str(world.root / "other")
+    both = ("--root-key", "one", "--root-key", "two")
+    world.ok("registry", "init", "--registry", registry, *both, "--root-threshold", "2")
+    rotated = ("--root-key", "one", "--root-key", "three", "--key", "two", "--targets-key", "one")
+    world.ok("registry", "rotate-root", "--registry", registry, *rotated)
+    root = json.loads((Path(registry) / "metadata" / "2.root.json").read_text())
+    assert root["signed"]["roles"]["root"]["threshold"] == 2
+
+
+def test_another_registry_under_a_known_alias_is_refused(world: World) -> None:
+    refused = world.run(
+        "registry", "add", "corp", str(world.registry), "--root", str(digest("other")), "--namespace", "acme", "--json"
+    )
+    assert (refused.code, refused.error["code"]) == (4, "registry-changed")
+
+
+def test_a_domain_that_the_vendor_may_not_make_is_not_chosen(world: World) -> None:
+    world.publish("acme/toxicity", "1.0.0")
+    world.publish("acme/toxicity", "1.1.0", domain="bias")
+    world.started()
+    world.ok("trust", "vendor", "acme", "--key", str(world.vendor.public), "--domain", "toxicity")
+    world.ok("install", "toxicity@1")
+    assert world.locked == {"acme/toxicity": "1.0.0"}
+
+
+def test_status_says_which_registry_does_not_answer(world: World) -> None:
+    world.publish()
+    world.started("toxicity")
+    world.registry.rename(world.root / "gone")
+    status = world.run("status", "--json")
+    assert status.code == 6
+    assert [row["title"] for row in status.json if row["status"] == "fail"] == ["registry corp"]
