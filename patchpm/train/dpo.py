@@ -21,7 +21,7 @@ _Done = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True)
 class _Pair:
-    """A row with its two replies; the winner is whole, so that it can be imitated."""
+    """A row with its two replies."""
 
     row: Row
     winner: tuple[int, ...]
@@ -99,21 +99,16 @@ class Dpo:
             torch.tensor([pair.loser_before for pair in (*harmful, *benign)]),
             self._recipe.beta,
         )
-        stay = stay_with(answers, [pair.row for pair in benign], self._sft.anchor_tokens)
+        places = min(self._recipe.tokens, self._sft.anchor_tokens)
+        anchor = self._sft.anchor_weight * stay_with(answers, [pair.row for pair in benign], places)
         weight = self._recipe.sft_weight
-        return {
-            "prefer": prefer,
-            "refuse": weight * imitation(refusals),
-            "stay": weight * self._sft.anchor_weight * stay,
-        }
+        return {"prefer": prefer, "refuse": weight * imitation(refusals), "stay": weight * anchor}
 
     def _pair(self, row: Row, number: int, *, refuse: bool) -> _Pair:
         refusals = self._rows.refusals
-        refusal = refusals[number % len(refusals)]
-        compared = self._recipe.tokens
-        if refuse:
-            return _Pair(row, refusal, row.own.ids[:compared])
-        return _Pair(row, row.own.ids[: max(compared, self._sft.anchor_tokens)], refusal[:compared])
+        refusal = refusals[number % len(refusals)][: self._recipe.tokens]
+        own = row.own.ids[: self._recipe.tokens]
+        return _Pair(row, refusal, own) if refuse else _Pair(row, own, refusal)
 
     def _refer(self, opening: Opening, pairs: list[_Pair], progress: _Done) -> list[_Pair]:
         found = []
@@ -134,10 +129,8 @@ class Dpo:
         return _Pool(kept, schedule)
 
     def _read(self, opening: Opening, pairs: Sequence[_Pair]) -> tuple[Tensor, Tensor, Reading]:
-        """Log-probabilities of the first tokens of winners and losers, `(pairs,)` each, and the winners' reading."""
+        """Log-probabilities of winners and losers, `(pairs,)` each, and the winners' reading."""
         tails = [pair.row.tail for pair in pairs]
         winners = self._model.read(opening, tails, [pair.winner for pair in pairs])
         losers = self._model.read(opening, tails, [pair.loser for pair in pairs])
-        compared = self._recipe.tokens
-        won, lost = (reading.log_probabilities()[:, :compared].sum(1) for reading in (winners, losers))
-        return won, lost, winners
+        return winners.log_probabilities().sum(1), losers.log_probabilities().sum(1), winners

@@ -37,22 +37,26 @@ def published(world: World) -> World:
 def test_200_installs_killed_at_random_instants_leave_nothing_half_written(world: World) -> None:
     published(world)
     fresh = (world.project / "patchpm.toml").read_bytes()
-    started = time.monotonic()
-    subprocess.run(INSTALL, cwd=world.project, check=True, capture_output=True)
-    whole = time.monotonic() - started
     source = random.Random(0)
+    whole = 2.0
     killed = 0
-    for number in range(200):
-        if number % 10 == 0:
-            world.ok("cache", "clean")
-            (world.project / "patchpm.lock").unlink(missing_ok=True)
-            (world.project / "patchpm.toml").write_bytes(fresh)
+    while killed < 200:
+        started = time.monotonic()
         process = subprocess.Popen(INSTALL, cwd=world.project, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(source.uniform(0.2, 1.1) * whole)
-        process.send_signal(signal.SIGKILL)
-        killed += process.wait() == -signal.SIGKILL
+        try:
+            process.wait(source.uniform(0, 1.1) * whole)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+        if process.wait() == -signal.SIGKILL:
+            killed += 1
+        else:
+            # It was done before its time: the machine is quicker than thought, and the next one shall have work again.
+            assert process.returncode == 0
+            whole = time.monotonic() - started
+            world.ok("cache", "clean")
+            (world.project / "patchpm.lock").unlink()
+            (world.project / "patchpm.toml").write_bytes(fresh)
         sound(world)
-    assert killed > 100
     world.ok("install", "bias", "toxicity")
     world.ok("verify")
     sound(world)
