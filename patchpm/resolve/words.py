@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import groupby
+from typing import TYPE_CHECKING
 
 from patchpm.patch.name import PatchName
 from patchpm.patch.version import Version
-from patchpm.resolve.candidates import Candidates, Ranges
-from patchpm.resolve.version_set import VersionSet
+
+if TYPE_CHECKING:
+    from patchpm.resolve.candidates import Candidates, Ranges
+    from patchpm.resolve.version_set import VersionSet
 
 _MAX_RUNS = 4
 _MAX_LISTED = 4
