@@ -6,13 +6,16 @@ TORCH ?= torch==2.13.0
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test test-all check format docs bench wheel-test clean
+.PHONY: demo test test-long test-all check format docs bench wheel-test clean
 
 demo: $(READY)
 	$(BIN)/python examples/demo.py
 
 test: $(READY)
 	$(BIN)/pytest -n 2 -m "not real and not slow"
+
+test-long: $(READY)
+	$(BIN)/pytest -m "real or slow"
 
 test-all: $(READY)
 	$(BIN)/pytest -n 2
