@@ -24,8 +24,9 @@ from patchpm.cli.stages import stages
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder for the prefix and its statement.",
 )
+@click.option("--seed", type=int, help="Seed instead of the recipe's own, to see how much chance decides.")
 @json_option
-def command(recipe: Path, base: Path, out: Path, as_json: bool) -> None:
+def command(recipe: Path, base: Path, out: Path, seed: int | None, as_json: bool) -> None:
     """Train a prefix as RECIPE says; go on from the last checkpoint if OUT has one."""
     from patchpm.cli.extra import needs_extra
 
@@ -33,10 +34,12 @@ def command(recipe: Path, base: Path, out: Path, as_json: bool) -> None:
         from patchpm.train.run import train
 
     with stages() as progress:
-        result = train(recipe, base, out, progress=progress)
+        result = train(recipe, base, out, seed=seed, progress=progress)
 
     def human() -> None:
         line(f"prefix     {result.prefix}")
         line(f"statement  {result.training}")
+        line(f"rows used  {result.used}")
 
-    emit({"prefix": str(result.prefix), "training": str(result.training)}, human, as_json=as_json)
+    files = {"prefix": str(result.prefix), "training": str(result.training), "used": str(result.used)}
+    emit(files, human, as_json=as_json)

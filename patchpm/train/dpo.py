@@ -1,39 +1,50 @@
-"""Stage 2: on harmful prompts prefer the refusal to the base's compliant reply, on benign ones the reverse."""
+"""Stage 2: prefer the wanted reply to the unwanted one, and on prompts to keep the base's own reply to a wanted one."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from patchpm.train.greedy import BATCH, Progress
-from patchpm.train.losses import imitation, preference
+from patchpm.train.foreigners import Company, Foreigners
+from patchpm.train.keep import keep_loss, read_own
+from patchpm.train.losses import balance, imitation, preference
 from patchpm.train.prefix_model import Opening, PrefixModel, Reading
-from patchpm.train.recipe import DpoRecipe, SftRecipe
-from patchpm.train.rows import Row, Rows
+from patchpm.train.recipe import BALANCE, BASE, NONE, TEACHER, Recipe
+from patchpm.train.replies import Progress
+from patchpm.train.rows import KeepRow, Rows, TargetRow
 from patchpm.train.schedule import Schedule
-from patchpm.train.sft import stay_with
+from patchpm.train.sft import DEV_ROWS
+from patchpm.train.team import Team
 
-_Done = Callable[[int], None]
+_BATCH = 32
+"""Pairs read together where no gradient is needed."""
+_DEV_PAIRS = 160
+_BALANCE_WEIGHT = 10.0
+"""What half a unit of imbalance counts against the KL anchor, when steps are compared."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Pair:
-    """A row with its two replies."""
+    """A prompt with its two replies."""
 
-    row: Row
+    tail: tuple[int, ...]
     winner: tuple[int, ...]
     loser: tuple[int, ...]
     winner_before: float = 0.0
     """Log-probability under the reference."""
     loser_before: float = 0.0
 
+    @property
+    def length(self) -> int:
+        return len(self.tail) + len(self.winner)
+
 
 @dataclass(frozen=True, slots=True)
 class _Pool:
-    """Pairs of one kind, and which of them each step sees."""
+    """Pairs of one sort, and which of them each step sees."""
 
     pairs: list[_Pair]
     schedule: Schedule
@@ -43,94 +54,139 @@ class _Pool:
 
 
 class Dpo:
-    """The stage's loss, step by step. The reference is the prefix that SFT made.
+    """The stage's loss, step by step.
 
     Only the first tokens of each reply are compared, since that is where a model decides to refuse, and only the pairs
-    that the reference is most wrong about are trained on. The first stage's loss on the winners is kept in, so that
-    text stays fluent.
+    that the reference is most wrong about are trained on.
 
-    Source: arXiv 2511.08484 stage 2; the choice of pairs is ours.
+    Source: arXiv 2511.08484 stage 2; the choice of pairs and the reverse pairs are ours.
     """
 
     name = "dpo"
 
-    def __init__(self, model: PrefixModel, rows: Rows, recipe: DpoRecipe, sft: SftRecipe, seed: int) -> None:
-        self.steps = recipe.steps
-        self.rate = recipe.rate
+    def __init__(self, model: PrefixModel, rows: Rows, recipe: Recipe, foreigners: Foreigners, team: Team) -> None:
+        self.steps = recipe.dpo.steps
+        self.rate = recipe.dpo.rate
         self._model = model
-        self._recipe = recipe
-        self._sft = sft
+        self._recipe = recipe.dpo
+        self._instruction = recipe.teacher.instruction
+        self._foreigners = foreigners
         self._rows = rows
-        self._seed = seed
-        self._pools: tuple[_Pool, _Pool] | None = None
+        self._seed = recipe.seed
+        self._team = team
+        self._keeps = Schedule(
+            f"{self._seed}/dpo/keep", [len(row.tail) for row in rows.train.keeps], self._recipe.keep, team
+        )
+        self._pools: list[_Pool] = []
 
-    def refer_to(self, reference: Tensor, progress: Progress) -> None:
+    def refer_to(self, after_sft: Tensor, progress: Progress) -> None:
         """Read every pair under the reference, once, and choose those to train on.
 
         Args:
-            reference: `(tokens, hidden_size)` float32, the prefix after SFT.
+            after_sft: `(tokens, hidden_size)` float32, the prefix after the first stage.
             progress: Told of pairs read, of all pairs.
         """
-        complied = [row for row in self._rows.harmful if not row.refused] or list(self._rows.harmful)
-        harmful = [self._pair(row, number, refuse=True) for number, row in enumerate(complied)]
-        benign = [self._pair(row, number, refuse=False) for number, row in enumerate(self._rows.benign)]
-        total = len(harmful) + len(benign)
+        wanted = [
+            self._pair(row, number) for number, row in enumerate((*self._rows.train.targets, *self._rows.train.pairs))
+        ]
+        reverse = [self._reversed(row, number) for number, row in enumerate(self._rows.train.keeps)]
+        sorts = [("wanted", wanted, self._recipe.pairs)]
+        if self._recipe.reverse:
+            sorts.append(("reverse", reverse, self._recipe.reverse))
+        total = sum(len(pairs) for _, pairs, _ in sorts)
+        done = 0
+        if self._recipe.reference == NONE:
+            self._pools = [self._pool(sort, pairs, batch) for sort, pairs, batch in sorts]
+            return
         with torch.no_grad():
-            opening = self._model.opening(reference)
-            one = self._refer(opening, harmful, lambda done: progress(done, total))
-            other = self._refer(opening, benign, lambda done: progress(len(harmful) + done, total))
-        self._pools = (
-            self._pool("harmful", one, self._recipe.harmful),
-            self._pool("benign", other, self._recipe.benign),
-        )
+            opening = self._model.opening(self._reference(after_sft))
+            for sort, pairs, batch in sorts:
+                found = self._refer(opening, pairs, done, total, progress)
+                done += len(pairs)
+                self._pools.append(self._pool(sort, found, batch))
 
     def loss(self, prefix: Tensor, step: int) -> dict[str, Tensor]:
         """The parts of the loss of a step; their sum is minimised. `refer_to` comes first."""
-        if self._pools is None:
-            raise RuntimeError("refer_to was not called")
-        opening = self._model.opening(prefix)
-        harmful, benign = (pool.batch(step) for pool in self._pools)
-        won, lost, refusals = self._read(opening, harmful)
-        kept, dropped, answers = self._read(opening, benign)
-        prefer = preference(
-            torch.cat([won, kept]),
-            torch.cat([lost, dropped]),
-            torch.tensor([pair.winner_before for pair in (*harmful, *benign)]),
-            torch.tensor([pair.loser_before for pair in (*harmful, *benign)]),
-            self._recipe.beta,
-        )
-        places = min(self._recipe.tokens, self._sft.anchor_tokens)
-        anchor = self._sft.anchor_weight * stay_with(answers, [pair.row for pair in benign], places)
-        weight = self._recipe.sft_weight
-        return {"prefer": prefer, "refuse": weight * imitation(refusals), "stay": weight * anchor}
+        company = self._foreigners.company(f"{self._seed}/dpo/company/{step}")
+        opening = self._model.opening(company.around(prefix))
+        batches = [pool.batch(step) for pool in self._pools]
+        pairs = [pair for batch in batches for pair in batch]
+        readings = [self._read(opening, batch) for batch in batches]
+        won, lost = (torch.cat([reading[side] for reading in readings]) for side in (0, 1))
+        parts = {"prefer": self._compare(won, lost, pairs)}
+        if self._recipe.imitate_weight:
+            parts["imitate"] = self._recipe.imitate_weight * imitation(readings[0][2])
+        keeps = [self._rows.train.keeps[number] for number in self._keeps.rows(step)]
+        parts["keep"] = self._keep(opening, company, keeps)
+        return parts
 
-    def _pair(self, row: Row, number: int, *, refuse: bool) -> _Pair:
-        refusals = self._rows.refusals
-        refusal = refusals[number % len(refusals)][: self._recipe.tokens]
-        own = row.own.ids[: self._recipe.tokens]
-        return _Pair(row, refusal, own) if refuse else _Pair(row, own, refusal)
+    def dev(self, prefix: Tensor) -> float:
+        """How good a prefix is on dev rows, by itself and in company, in the mean; lower is better.
 
-    def _refer(self, opening: Opening, pairs: list[_Pair], progress: _Done) -> list[_Pair]:
+        For the goal `balance` it is how far from even the two replies are over all pairs, else the loss of DPO without
+        a reference. The KL anchor is added to both.
+        """
+        targets = (*self._rows.dev.targets[:DEV_ROWS], *self._rows.dev.pairs[:_DEV_PAIRS])
+        pairs = sorted((self._pair(row, number) for number, row in enumerate(targets)), key=lambda pair: pair.length)
+        keeps = self._rows.dev.keeps[:DEV_ROWS]
         found = []
-        ranked = sorted(pairs, key=lambda pair: len(pair.row.tail))
-        for start in range(0, len(ranked), BATCH):
-            batch = ranked[start : start + BATCH]
+        with torch.no_grad():
+            for company in self._foreigners.fixed():
+                opening = self._model.opening(company.around(prefix))
+                parts = [self._read(opening, pairs[at : at + _BATCH]) for at in range(0, len(pairs), _BATCH)]
+                won, lost = (torch.cat([part[side] for part in parts]) for side in (0, 1))
+                even = self._recipe.goal == BALANCE
+                figure = _BALANCE_WEIGHT * balance(won, lost) if even else self._compare(won, lost, pairs)
+                found.append(float(figure + self._keep(opening, company, keeps)))
+        return sum(found) / len(found)
+
+    def _keep(self, opening: Opening, company: Company, rows: Sequence[KeepRow]) -> Tensor:
+        places = 8
+        reading = read_own(self._model, opening, rows, places)
+        return self._recipe.keep_weight * keep_loss(self._model, reading, company, rows, places)
+
+    def _compare(self, won: Tensor, lost: Tensor, pairs: Sequence[_Pair]) -> Tensor:
+        before = torch.tensor([[pair.winner_before, pair.loser_before] for pair in pairs], device=won.device)
+        return preference(won, lost, before[:, 0], before[:, 1], self._recipe.beta)
+
+    def _reference(self, after_sft: Tensor) -> Tensor | None:
+        if self._recipe.reference == BASE:
+            return None
+        return self._model.embed_text(self._instruction) if self._recipe.reference == TEACHER else after_sft
+
+    def _pair(self, row: TargetRow, number: int) -> _Pair:
+        limit = self._recipe.tokens
+        return _Pair(row.tail, row.wanted[number % len(row.wanted)][:limit], row.loser[:limit])
+
+    def _reversed(self, row: KeepRow, number: int) -> _Pair:
+        limit = self._recipe.tokens
+        loser = self._rows.reverse[number % len(self._rows.reverse)] if self._rows.reverse else ()
+        return _Pair(row.tail, row.own.ids[:limit], loser[:limit])
+
+    def _refer(self, opening: Opening, pairs: list[_Pair], done: int, total: int, progress: Progress) -> list[_Pair]:
+        found: list[_Pair] = []
+        ranked = sorted(pairs, key=lambda pair: pair.length)
+        for start in range(0, len(ranked), _BATCH):
+            batch = ranked[start : start + _BATCH]
             winners, losers, _ = self._read(opening, batch)
             both = zip(batch, winners.tolist(), losers.tolist(), strict=True)
-            found += [_Pair(pair.row, pair.winner, pair.loser, winner, loser) for pair, winner, loser in both]
-            progress(len(found))
+            found += [_Pair(pair.tail, pair.winner, pair.loser, winner, loser) for pair, winner, loser in both]
+            progress(done + len(found), total)
         return found
 
-    def _pool(self, kind: str, pairs: list[_Pair], batch: int) -> _Pool:
-        """The hardest pairs: prompts that the reference refuses least where it should, and most where it should not."""
-        ranked = sorted(pairs, key=lambda pair: pair.winner_before if kind == "harmful" else -pair.loser_before)
+    def _pool(self, sort: str, pairs: list[_Pair], batch: int) -> _Pool:
+        """The hardest pairs: those whose winner the reference finds least likely, or whose loser it finds most likely."""
+        ranked = sorted(pairs, key=lambda pair: pair.winner_before if sort == "wanted" else -pair.loser_before)
         kept = ranked[: max(1, round(self._recipe.hardest * len(pairs)))]
-        schedule = Schedule(f"{self._seed}/dpo/{kind}", [len(pair.row.tail) for pair in kept], batch)
-        return _Pool(kept, schedule)
+        return _Pool(kept, Schedule(f"{self._seed}/dpo/{sort}", [pair.length for pair in kept], batch, self._team))
 
     def _read(self, opening: Opening, pairs: Sequence[_Pair]) -> tuple[Tensor, Tensor, Reading]:
         """Log-probabilities of winners and losers, `(pairs,)` each, and the winners' reading."""
-        tails = [pair.row.tail for pair in pairs]
+        tails = [pair.tail for pair in pairs]
         winners = self._model.read(opening, tails, [pair.winner for pair in pairs])
         losers = self._model.read(opening, tails, [pair.loser for pair in pairs])
-        return winners.log_probabilities().sum(1), losers.log_probabilities().sum(1), winners
+        return self._total(winners), self._total(losers), winners
+
+    def _total(self, reading: Reading) -> Tensor:
+        logs = reading.log_probabilities().sum(1)
+        return logs / reading.mask.sum(1) if self._recipe.per_token else logs

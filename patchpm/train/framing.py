@@ -35,6 +35,12 @@ class Frame:
             raise _unsplittable()
         return after[len(self.common) :]
 
+    def after_reply(self) -> tuple[int, ...]:
+        """Token ids that the template puts after a reply; the one that ends the turn is among them."""
+        messages: list[Message] = [{"role": "user", "content": "?"}, {"role": "assistant", "content": _MARK}]
+        text = str(self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=False))
+        return encode(self.tokenizer, text.partition(_MARK)[2])
+
     def encode(self, text: str) -> tuple[int, ...]:
         """Token ids of a text without any frame, as a reply has them."""
         return encode(self.tokenizer, text)

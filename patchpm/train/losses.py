@@ -44,6 +44,18 @@ def stay(reading: Reading, top_ids: Tensor, top_logs: Tensor, places: int) -> Te
     return (divergence * mask).sum() / mask.sum()
 
 
+def divergence(teacher: Reading, student: Reading) -> Tensor:
+    """Mean KL(teacher || student) over reply tokens, over the whole vocabulary.
+
+    Args:
+        teacher: A reading of some replies.
+        student: Another reading of the same replies.
+    """
+    wanted, found = teacher.logits.log_softmax(-1), student.logits.log_softmax(-1)
+    each = (wanted.exp() * (wanted - found)).sum(-1)
+    return (each * student.mask).sum() / student.mask.sum()
+
+
 def preference(winner: Tensor, loser: Tensor, winner_before: Tensor, loser_before: Tensor, beta: float) -> Tensor:
     """Mean DPO loss.
 
@@ -58,6 +70,19 @@ def preference(winner: Tensor, loser: Tensor, winner_before: Tensor, loser_befor
     """
     margin = (winner - winner_before) - (loser - loser_before)
     return -functional.logsigmoid(beta * margin).mean()
+
+
+def balance(winner: Tensor, loser: Tensor) -> Tensor:
+    """How far from even two replies are over all pairs: 0 where each is preferred half of the time, at most 0.5.
+
+    A smooth form of `|share of pairs with winner > loser - 0.5|`, so that few pairs tell small steps apart.
+
+    Args:
+        winner: `(pairs,)` log-probability of one reply.
+        loser: `(pairs,)` of the other one.
+    """
+    gap = winner - loser
+    return (torch.sigmoid(3 * gap / gap.std().clamp(min=_SMALL)).mean() - 0.5).abs()
 
 
 def padded(rows: list[Tensor], places: int) -> Tensor:

@@ -44,10 +44,21 @@ class Reading:
 class PrefixModel:
     """One base model with its frame; the prefix is handed in, so that the same model serves with and without."""
 
-    def __init__(self, model: nn.Module, frame: Frame) -> None:
+    def __init__(self, model: nn.Module, frame: Frame, *, half: bool = False) -> None:
+        """Freeze a model.
+
+        Args:
+            model: A causal language model.
+            frame: Of its chat template.
+            half: Multiply in bfloat16; its linear layers hold bfloat16 already.
+        """
         self.model = model.eval().requires_grad_(False)
         self.frame = frame
+        self.half = half
+        self.tokens_read = 0
+        """Tokens that went through the model so far, padding included."""
         self._embed = embedding_of(model)
+        self.device: torch.device = cast("Any", self._embed).weight.device
 
     @property
     def hidden_size(self) -> int:
@@ -73,6 +84,7 @@ class PrefixModel:
         for row, (tail, reply) in enumerate(zip(tails, replies, strict=True)):
             ids[row, width - len(tail) : width + len(reply)] = torch.tensor([*tail, *reply])
             mask[row, width - len(tail) : width + len(reply)] = 1
+        ids, mask = ids.to(self.device), mask.to(self.device)
         # The last token of a reply predicts nothing that is asked for.
         logits = self._forward(opening, ids[:, :-1], mask[:, :-1], keep=length)
         return Reading(logits, ids[:, width:], mask[:, width:].bool())
@@ -86,10 +98,10 @@ class PrefixModel:
         from transformers import DynamicCache
 
         head, common = self._vectors(self.frame.head), self._vectors(self.frame.common)
-        parts = [head, common] if prefix is None else [head, prefix, common]
+        parts = [head, common] if prefix is None else [head, prefix.to(self.device), common]
         cache = DynamicCache()
         vectors = torch.cat(parts).unsqueeze(0)
-        cast("Any", self.model)(inputs_embeds=vectors, past_key_values=cache, use_cache=True, logits_to_keep=1)
+        self.run(inputs_embeds=vectors, past_key_values=cache, use_cache=True, logits_to_keep=1)
         return [(layer.keys, layer.values) for layer in cast("Any", cache).layers]
 
     def start(self, opening: Opening, batch: int) -> Any:
@@ -100,20 +112,26 @@ class PrefixModel:
             [(keys.expand(batch, -1, -1, -1), values.expand(batch, -1, -1, -1)) for keys, values in opening]
         )
 
+    def run(self, **inputs: Any) -> Tensor:
+        """Call the model in its precision; return float32 logits."""
+        size = inputs.get("input_ids", inputs.get("inputs_embeds")).shape
+        self.tokens_read += size[0] * size[1]
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
+            logits = cast("Any", self.model)(**inputs).logits
+        return cast("Tensor", logits.float())
+
     def _forward(self, opening: Opening, ids: Tensor, mask: Tensor, *, keep: int) -> Tensor:
         shared = opening[0][0].shape[-2]
-        whole = torch.cat([torch.ones(len(ids), shared, dtype=torch.long), mask], dim=1)
-        positions = (shared + mask.cumsum(1) - 1).clamp(min=0)
-        out = cast("Any", self.model)(
+        whole = torch.cat([mask.new_ones(len(ids), shared), mask], dim=1)
+        return self.run(
             input_ids=ids,
             attention_mask=whole,
-            position_ids=positions,
+            position_ids=(shared + mask.cumsum(1) - 1).clamp(min=0),
             past_key_values=self.start(opening, len(ids)),
             use_cache=True,
             logits_to_keep=keep,
         )
-        return cast("Tensor", out.logits)
 
     def _vectors(self, ids: Sequence[int]) -> Tensor:
         with torch.no_grad():
-            return cast("Tensor", self._embed(torch.tensor(list(ids), dtype=torch.long)))
+            return cast("Tensor", self._embed(torch.tensor(list(ids), dtype=torch.long, device=self.device)))

@@ -1,66 +1,124 @@
-"""The training rows: prompts with the replies that are wanted and unwanted."""
+"""The training rows: prompts with the replies that are wanted, unwanted, or to be kept."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from patchpm.data.source import Record
 from patchpm.errors import CannotError
 from patchpm.patch.digest import Digest
-from patchpm.train.data import Prompts
-from patchpm.train.greedy import Progress, Reply
+from patchpm.train.data import SplitSource, TrainingData
 from patchpm.train.prefix_model import PrefixModel
-from patchpm.train.recipe import Recipe
-from patchpm.train.teacher import opens_with_refusal, own_replies, refusal_ids
+from patchpm.train.recipe import GIVEN, KEEP, PAIR, TARGET, Recipe
+from patchpm.train.replies import Progress, Reply
+from patchpm.train.teacher import Teacher, own_replies, reply_ids
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """A prompt and the base model's own reply to it."""
+class TargetRow:
+    """A prompt that is the patch's business."""
 
     tail: tuple[int, ...]
     """Token ids of the prompt behind the frame's common part."""
+    wanted: tuple[tuple[int, ...], ...]
+    """Replies of the teacher, any of which will do."""
+    loser: tuple[int, ...]
+    """A reply that is not wanted; empty where none is needed."""
+
+    def view(self, dice: random.Random) -> tuple[int, ...]:
+        """One of the wanted replies."""
+        return dice.choice(self.wanted)
+
+
+@dataclass(frozen=True, slots=True)
+class KeepRow:
+    """A prompt to which the base's reply shall stay as it is."""
+
+    tail: tuple[int, ...]
     own: Reply
-    refused: bool
-    """Whether the base refuses by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Rows of one part of the split."""
+
+    targets: tuple[TargetRow, ...]
+    pairs: tuple[TargetRow, ...]
+    """Rows of sources that bring both replies: one wanted, one not."""
+    keeps: tuple[KeepRow, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Everything the two stages train on."""
+    """Everything the stages train on, and what steps are compared by."""
 
-    harmful: tuple[Row, ...]
-    benign: tuple[Row, ...]
-    refusals: tuple[tuple[int, ...], ...]
-
-    def refusal(self, dice: random.Random) -> tuple[int, ...]:
-        """One of the refusals."""
-        return dice.choice(self.refusals)
+    train: Part
+    dev: Part
+    reverse: tuple[tuple[int, ...], ...]
+    """Replies that must not be given to prompts to keep."""
 
 
 def make_rows(
-    model: PrefixModel, base: Digest, recipe: Recipe, prompts: Prompts, cache: Path, progress: Progress
+    model: PrefixModel, base: Digest, recipe: Recipe, data: TrainingData, cache: Path, progress: Progress
 ) -> Rows:
-    """Let the base answer every training prompt, and drop benign prompts that it refuses itself.
+    """Let teacher and base answer every prompt.
 
     Raises:
-        CannotError: `no-benign-replies` where the base refuses everything.
+        CannotError: `nothing-to-learn` where the teacher has a usable reply to too few target prompts.
     """
-    harmful = _rows(model, base, recipe, prompts.train("harmful"), cache, progress)
-    benign = _rows(model, base, recipe, prompts.train("benign"), cache, progress)
-    answered = tuple(row for row in benign if not row.refused)
-    if not answered:
-        raise CannotError("no-benign-replies", "the base model refuses every benign prompt of the recipe")
-    return Rows(tuple(harmful), answered, tuple(refusal_ids(model, recipe.replies.refusals)))
+    teacher = Teacher(model, base, recipe, cache, progress)
+
+    def part(rows: Callable[[SplitSource], Sequence[Record]]) -> Part:
+        return Part(
+            targets=tuple(
+                row for split in data.of_kind(TARGET) for row in _targets(model, teacher, recipe, rows(split))
+            ),
+            pairs=tuple(_pair(model, record) for split in data.of_kind(PAIR) for record in rows(split)),
+            keeps=tuple(
+                row for split in data.of_kind(KEEP) for row in _keeps(model, base, recipe, rows(split), cache, progress)
+            ),
+        )
+
+    made = Rows(
+        part(lambda split: split.train),
+        part(lambda split: split.dev),
+        tuple(reply_ids(model, recipe.teacher.replies)) if recipe.teacher.kind == GIVEN else (),
+    )
+    for rows in (made.train, made.dev) if recipe.stop.every else (made.train,):
+        if not rows.targets and (recipe.sft.steps or not rows.pairs):
+            raise CannotError(
+                "nothing-to-learn",
+                "the teacher has no usable reply to any target prompt",
+                why=f"no {'dev' if rows is made.dev else 'training'} prompt passed the filter",
+                next="raise teacher.limit, lower teacher.margin, or take more samples",
+            )
+    return made
 
 
-def _rows(
-    model: PrefixModel, base: Digest, recipe: Recipe, prompts: Sequence[str], cache: Path, progress: Progress
-) -> list[Row]:
-    replies = own_replies(model, base, prompts, tokens=recipe.replies.tokens, cache=cache, progress=progress)
+def _targets(model: PrefixModel, teacher: Teacher, recipe: Recipe, records: Sequence[Record]) -> list[TargetRow]:
+    if not records:
+        return []
+    wanted = teacher.wanted([record.prompt for record in records])
     return [
-        Row(model.frame.tail(prompt), reply, opens_with_refusal(model.frame.decode(reply.ids)))
-        for prompt, reply in zip(prompts, replies, strict=True)
+        TargetRow(model.frame.tail(record.prompt), found.wanted, found.loser)
+        for record, found in zip(records, wanted, strict=True)
+        if found is not None
     ]
+
+
+def _pair(model: PrefixModel, record: Record) -> TargetRow:
+    better, worse = (model.frame.encode(text) for text in record.texts)
+    return TargetRow(model.frame.tail(record.prompt), (better,), worse)
+
+
+def _keeps(
+    model: PrefixModel, base: Digest, recipe: Recipe, records: Sequence[Record], cache: Path, progress: Progress
+) -> list[KeepRow]:
+    if not records:
+        return []
+    prompts = [record.prompt for record in records]
+    replies = own_replies(model, base, prompts, tokens=recipe.teacher.tokens, cache=cache, progress=progress)
+    return [KeepRow(model.frame.tail(prompt), reply) for prompt, reply in zip(prompts, replies, strict=True)]

@@ -13,24 +13,26 @@ from torch import Tensor
 
 from patchpm import __version__
 from patchpm.atomic_write import write_atomic
-from patchpm.errors import UsageError
 from patchpm.patch.digest import Digest
-from patchpm.patch.prefix import PrefixMatrix, write_prefix
 from patchpm.patch.release import PREFIX
 from patchpm.settings import Folders
+from patchpm.train.base_model import load_model, weights_digest
 from patchpm.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from patchpm.train.data import Prompts, load_prompts
+from patchpm.train.data import TrainingData, load_data
 from patchpm.train.dpo import Dpo
-from patchpm.train.framing import frame
+from patchpm.train.foreigners import load_foreigners
 from patchpm.train.loop import Report, descend
+from patchpm.train.matrix import prefix_file
 from patchpm.train.prefix_model import PrefixModel
 from patchpm.train.recipe import Recipe, read_recipe
 from patchpm.train.rows import make_rows
 from patchpm.train.sft import Sft
+from patchpm.train.team import Team
+from patchpm.train.used import Used, row_digest
 
 TRAINING = "training.json"
+USED = "used.json"
 CHECKPOINT = "checkpoint.safetensors"
-METHOD = "prefix: sft with kl anchor, then dpo"
 Progress = Callable[[str, int, int, dict[str, float]], None]
 """Called with the part of the work, what is done of it, what there is in all, and figures to show."""
 
@@ -43,9 +45,11 @@ class TrainResult:
     """`prefix.safetensors`."""
     training: Path
     """`training.json`: how the prefix came to be."""
+    used: Path
+    """`used.json`: which rows it saw, so that none of them is ever measured on."""
 
 
-def train(recipe_path: Path, base: Path, out: Path, *, progress: Progress) -> TrainResult:
+def train(recipe_path: Path, base: Path, out: Path, *, seed: int | None = None, progress: Progress) -> TrainResult:
     """Train a prefix as a recipe says.
 
     The same recipe, base, seed and machine give the same bytes, also when the run was killed in between and started
@@ -54,102 +58,105 @@ def train(recipe_path: Path, base: Path, out: Path, *, progress: Progress) -> Tr
     Args:
         recipe_path: The recipe, TOML.
         base: Folder of the base model (`transformers` format).
-        out: Where the prefix, `training.json` and the checkpoint go.
+        out: Where the prefix, its two statements and the checkpoint go.
+        seed: Instead of the recipe's own.
         progress: Told of every step.
 
     Raises:
         UsageError: For a wrong recipe or base folder.
-        CannotError: `training-diverged`, `foreign-checkpoint`, `anchor-not-found`, and what fetching data raises.
+        CannotError: `training-diverged`, `foreign-checkpoint`, `anchor-not-found`, `nothing-to-learn`, and what
+            fetching data raises.
     """
     torch.set_num_threads(1)
     cache = Folders.of_user().cache
-    recipe = read_recipe(recipe_path)
-    prompts = load_prompts(recipe, cache)
+    recipe = read_recipe(recipe_path).with_seed(seed)
+    data = load_data(recipe, cache)
     digest = weights_digest(base)
-    model = load_model(base, recipe)
-
-    def replying(done: int, total: int) -> None:
-        progress("replies", done, total, {})
-
-    rows = make_rows(model, digest, recipe, prompts, cache, replying)
-    run = hashlib.sha256(f"{recipe.digest} {digest}".encode()).hexdigest()
-    sft = Sft(model, rows, recipe.sft, recipe.seed)
-    dpo = Dpo(model, rows, recipe.dpo, recipe.sft, recipe.seed)
-    prefix = _descend(sft, dpo, first_prefix(model, recipe), run, out / CHECKPOINT, progress)
-    write_atomic(out / PREFIX, prefix_file(prefix))
-    write_atomic(out / TRAINING, _statement(recipe, prompts))
-    return TrainResult(out / PREFIX, out / TRAINING)
-
-
-def load_model(base: Path, recipe: Recipe) -> PrefixModel:
-    """Load a base model in float32, framed for a recipe.
-
-    Raises:
-        UsageError: `base-not-found`.
-    """
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=True)
-        model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, local_files_only=True)
-    except (OSError, ValueError) as error:
-        raise UsageError("base-not-found", f"{base} cannot be loaded as a base model", why=str(error)[:500]) from error
-    return PrefixModel(model, frame(tokenizer, recipe.prefix.separator))
+    model = load_model(base, separator=recipe.prefix.separator, precision=recipe.precision)
+    result = TrainResult(out / PREFIX, out / TRAINING, out / USED)
+    team = Team()
+    report = progress if team.leads else _silent
+    prefix = _train(model, digest, recipe, data, cache, out / CHECKPOINT, team, report)
+    if team.leads:
+        write_atomic(result.used, Used(recipe.teacher.scorer, _rows_of(data)).write())
+        write_atomic(result.training, _statement(recipe, data))
+        write_atomic(result.prefix, prefix_file(prefix))
+    team.wait()
+    return result
 
 
 def first_prefix(model: PrefixModel, recipe: Recipe) -> Tensor:
     """The embeddings of the recipe's initial text, repeated or cut to the number of rows."""
     rows = model.embed_text(recipe.prefix.initial_text)
     repeats = -(-recipe.prefix.tokens // len(rows))
-    return rows.repeat(repeats, 1)[: recipe.prefix.tokens].contiguous()
+    return rows.repeat(repeats, 1)[: recipe.prefix.tokens].contiguous().cpu()
 
 
-def weights_digest(base: Path) -> Digest:
-    """SHA-256 over the names and digests of a folder's weight and tokenizer files.
-
-    Raises:
-        UsageError: `base-not-found`.
-    """
-    files = sorted([*base.glob("*.safetensors"), *base.glob("tokenizer*.json"), *base.glob("chat_template*")])
-    if not any(path.suffix == ".safetensors" for path in files):
-        raise UsageError("base-not-found", f"{base} has no safetensors weights", next="name the folder of a base model")
-    lines = []
-    for path in files:
-        with path.open("rb") as file:
-            lines.append(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n")
-    return Digest.of("".join(lines).encode())
-
-
-def prefix_file(prefix: Tensor) -> bytes:
-    """The bytes of `prefix.safetensors`."""
-    tokens, width = prefix.shape
-    return write_prefix(PrefixMatrix("F32", tokens, width, prefix.contiguous().numpy().astype("<f4").tobytes()))
-
-
-def _descend(sft: Sft, dpo: Dpo, start: Tensor, run: str, path: Path, progress: Report) -> Tensor:
+def _train(
+    model: PrefixModel,
+    base: Digest,
+    recipe: Recipe,
+    data: TrainingData,
+    cache: Path,
+    path: Path,
+    team: Team,
+    progress: Report,
+) -> Tensor:
     """Run both stages, from the checkpoint if there is one."""
-    state = load_checkpoint(path, run) or Checkpoint.start(run, sft.name, start)
-    if state.stage == sft.name:
-        state = Checkpoint.start(run, dpo.name, descend(sft, state, path, progress))
-        save_checkpoint(path, state)
-    if state.step == dpo.steps:
+    rows = make_rows(model, base, recipe, data, cache, lambda done, total: progress("replies", done, total, {}))
+    foreigners = load_foreigners(recipe, model)
+    run = _run_name(recipe, base)
+    state = load_checkpoint(path, run) or Checkpoint.start(run, Sft.name, first_prefix(model, recipe))
+    if state.stage == Sft.name:
+        prefix = state.prefix
+        if recipe.sft.steps:
+            sft = Sft(model, rows, recipe.sft, foreigners, recipe.seed, team)
+            prefix = descend(sft, state, path, progress, recipe.stop, team)
+        state = Checkpoint.start(run, Dpo.name, prefix)
+        if team.leads:
+            save_checkpoint(path, state)
+    if not recipe.dpo.steps:
         return state.prefix
+    dpo = Dpo(model, rows, recipe, foreigners, team)
     dpo.refer_to(state.reference, lambda done, total: progress("reference", done, total, {}))
-    return descend(dpo, state, path, progress)
+    return descend(dpo, state, path, progress, recipe.stop, team)
 
 
-def _statement(recipe: Recipe, prompts: Prompts) -> bytes:
+def _silent(_part: str, _done: int, _total: int, _figures: dict[str, float]) -> None:
+    """Report nothing: one process of a team speaks for all."""
+
+
+def _run_name(recipe: Recipe, base: Digest) -> str:
+    """Digest of everything that decides the outcome: a checkpoint is good for one run only."""
+    parts = [str(recipe.digest), str(recipe.seed), str(base)]
+    if recipe.foreigners.share:
+        parts += [str(Digest.of((recipe.folder / name).read_bytes())) for name in recipe.foreigners.prefixes]
+    return hashlib.sha256(" ".join(parts).encode()).hexdigest()
+
+
+def _rows_of(data: TrainingData) -> tuple[str, ...]:
+    return tuple(sorted(row_digest(record.key) for record in data.trained_on))
+
+
+def _statement(recipe: Recipe, data: TrainingData) -> bytes:
     """`training.json`: the manifest's `training` part."""
     value = {
-        "method": METHOD,
+        "method": _method(recipe),
         "recipe": str(recipe.digest),
-        "teacher": recipe.teacher,
+        "teacher": recipe.teacher.words,
         "seed": recipe.seed,
         "code": f"patchpm {__version__}",
         "data": [
-            {"name": split.source.name, "licence": split.source.licence, "sha256": str(split.digest)}
-            for split in prompts.sources
+            {"name": split.name, "licence": split.use.source.licence, "sha256": str(split.digest)}
+            for split in data.sources
             if split.train
         ],
     }
     return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def _method(recipe: Recipe) -> str:
+    """The method in words, for the manifest."""
+    stages = [name for name, steps in (("sft", recipe.sft.steps), ("dpo", recipe.dpo.steps)) if steps]
+    company = ", beside foreign prefixes" if recipe.foreigners.share else ""
+    return f"prefix: {' then '.join(stages)} with kl anchor{company}"

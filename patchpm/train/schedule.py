@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
+from patchpm.train.team import Team
+
 _WINDOW = 8
 """Batches among which rows are sorted by length: less padding, still well mixed."""
 
@@ -12,26 +14,28 @@ _WINDOW = 8
 class Schedule:
     """Batches over a pool of rows, epoch after epoch."""
 
-    def __init__(self, name: str, lengths: Sequence[int], batch: int) -> None:
+    def __init__(self, name: str, lengths: Sequence[int], batch: int, team: Team) -> None:
         """Plan the batches.
 
         Args:
             name: Seeds the shuffling.
             lengths: Of each row, in tokens; rows of a batch are of similar length.
-            batch: Rows a step; a pool that is smaller is used whole.
+            batch: Rows a step, over all processes; a pool that is smaller is used whole.
+            team: The processes that train together.
         """
         self._name = name
         self._lengths = lengths
+        self._team = team
         self._batch = min(batch, len(lengths))
         self._per_epoch = len(lengths) // self._batch
         self._epoch: tuple[int, list[list[int]]] = (-1, [])
 
     def rows(self, step: int) -> list[int]:
-        """The rows of a step, counted from 0."""
+        """This process's rows of a step, counted from 0."""
         epoch, place = divmod(step, self._per_epoch)
         if self._epoch[0] != epoch:
             self._epoch = (epoch, self._plan(epoch))
-        return self._epoch[1][place]
+        return self._team.share(self._epoch[1][place])
 
     def _plan(self, epoch: int) -> list[list[int]]:
         dice = random.Random(f"{self._name}/{epoch}")

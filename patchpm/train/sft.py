@@ -1,16 +1,23 @@
-"""Stage 1: say the refusal to harmful prompts, and stay with the base model on benign ones."""
+"""Stage 1: say what the teacher says to target prompts, and stay with the base model on others."""
 
 from __future__ import annotations
 
 import random
 
+import torch
 from torch import Tensor
 
-from patchpm.train.losses import imitation, padded, stay
-from patchpm.train.prefix_model import Opening, PrefixModel, Reading
+from patchpm.train.foreigners import Company, Foreigners
+from patchpm.train.keep import keep_loss, read_own
+from patchpm.train.losses import imitation
+from patchpm.train.prefix_model import PrefixModel, Reading
 from patchpm.train.recipe import SftRecipe
-from patchpm.train.rows import Row, Rows
+from patchpm.train.rows import KeepRow, Rows, TargetRow
 from patchpm.train.schedule import Schedule
+from patchpm.train.team import Team
+
+DEV_ROWS = 48
+"""Rows of each sort that steps are compared by, at most."""
 
 
 class Sft:
@@ -21,38 +28,48 @@ class Sft:
 
     name = "sft"
 
-    def __init__(self, model: PrefixModel, rows: Rows, recipe: SftRecipe, seed: int) -> None:
+    def __init__(
+        self, model: PrefixModel, rows: Rows, recipe: SftRecipe, foreigners: Foreigners, seed: int, team: Team
+    ) -> None:
         self.steps = recipe.steps
         self.rate = recipe.rate
         self._model = model
         self._rows = rows
         self._recipe = recipe
+        self._foreigners = foreigners
         self._seed = seed
-        self._harmful = Schedule(f"{seed}/sft/harmful", [len(row.tail) for row in rows.harmful], recipe.harmful)
-        self._benign = Schedule(f"{seed}/sft/benign", [len(row.tail) for row in rows.benign], recipe.benign)
+        train = rows.train
+        self._targets = Schedule(f"{seed}/sft/target", [len(row.tail) for row in train.targets], recipe.target, team)
+        self._keeps = Schedule(f"{seed}/sft/keep", [len(row.tail) for row in train.keeps], recipe.keep, team)
 
     def loss(self, prefix: Tensor, step: int) -> dict[str, Tensor]:
         """The parts of the loss of a step; their sum is minimised."""
         dice = random.Random(f"{self._seed}/sft/{step}")
-        opening = self._model.opening(prefix)
-        harmful = [self._rows.harmful[number] for number in self._harmful.rows(step)]
-        benign = [self._rows.benign[number] for number in self._benign.rows(step)]
-        refusals = self._model.read(opening, [row.tail for row in harmful], [self._rows.refusal(dice) for _ in harmful])
-        answers = read_own(self._model, opening, benign, self._recipe.anchor_tokens)
-        return {
-            "refuse": imitation(refusals),
-            "stay": self._recipe.anchor_weight * stay_with(answers, benign, self._recipe.anchor_tokens),
-        }
+        targets = [self._rows.train.targets[number] for number in self._targets.rows(step)]
+        keeps = [self._rows.train.keeps[number] for number in self._keeps.rows(step)]
+        company = self._foreigners.company(f"{self._seed}/sft/company/{step}")
+        return self._parts(prefix, company, targets, [row.view(dice) for row in targets], keeps)
 
+    def dev(self, prefix: Tensor) -> float:
+        """The loss on dev rows, by itself and in company, in the mean; lower is better."""
+        targets, keeps = self._rows.dev.targets[:DEV_ROWS], self._rows.dev.keeps[:DEV_ROWS]
+        found = []
+        with torch.no_grad():
+            for company in self._foreigners.fixed():
+                parts = self._parts(prefix, company, targets, [row.wanted[0] for row in targets], keeps)
+                found.append(sum(float(part) for part in parts.values()))
+        return sum(found) / len(found)
 
-def read_own(model: PrefixModel, opening: Opening, rows: list[Row], places: int) -> Reading:
-    """Read the first `places` tokens of the base's own replies."""
-    return model.read(opening, [row.tail for row in rows], [row.own.ids[:places] for row in rows])
-
-
-def stay_with(reading: Reading, rows: list[Row], places: int) -> Tensor:
-    """The KL anchor of some benign rows."""
-    width = min(places, reading.mask.shape[1])
-    top_ids = padded([row.own.top_ids for row in rows], width)
-    top_logs = padded([row.own.top_logs for row in rows], width)
-    return stay(reading, top_ids, top_logs, width)
+    def _parts(
+        self,
+        prefix: Tensor,
+        company: Company,
+        targets: list[TargetRow] | tuple[TargetRow, ...],
+        wanted: list[tuple[int, ...]],
+        keeps: list[KeepRow] | tuple[KeepRow, ...],
+    ) -> dict[str, Tensor]:
+        opening = self._model.opening(company.around(prefix))
+        said: Reading = self._model.read(opening, [row.tail for row in targets], wanted)
+        places = self._recipe.keep_tokens
+        kept = keep_loss(self._model, read_own(self._model, opening, keeps, places), company, keeps, places)
+        return {"imitate": imitation(said), "keep": self._recipe.keep_weight * kept}

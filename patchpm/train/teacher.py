@@ -1,10 +1,11 @@
-"""What the patched model shall say: hand-written refusals, and the base's own replies, computed once and kept."""
+"""Who says what is wanted: the teacher's replies to target prompts, and the base's own replies, computed once and kept."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -13,34 +14,135 @@ from safetensors.torch import save
 from torch import Tensor
 
 from patchpm.atomic_write import write_atomic
+from patchpm.errors import UsageError
 from patchpm.patch.digest import Digest
-from patchpm.train.greedy import Progress, Reply, end_tokens, greedy_replies
+from patchpm.train.base_model import load_model, weights_digest
 from patchpm.train.prefix_model import PrefixModel
+from patchpm.train.recipe import BEST, GIVEN, INSTRUCTION, MODEL, Recipe
+from patchpm.train.replies import Progress, Reply, end_tokens, greedy_replies, sampled_replies
 
 TOP = 64
 """Of how many tokens the base's probability is kept at each place of a reply."""
-_FORM = "patchpm-own-replies-v1"
-_OPENERS = ("i'm sorry", "i am sorry", "sorry", "i can't", "i cannot", "i can not", "i'm unable", "i won't", "as an ai")
+_FORM = "patchpm-own-replies-v2"
 
 
-def opens_with_refusal(text: str) -> bool:
-    """Whether a reply starts as refusals start.
+@dataclass(frozen=True, slots=True)
+class Taught:
+    """What the teacher has for one prompt."""
 
-    This judge chooses training rows only. What is claimed is counted by another one (`patchpm.evaluate.refusal`).
-    """
-    return text.lower().replace("\u2019", "'").lstrip().startswith(_OPENERS)
+    wanted: tuple[tuple[int, ...], ...]
+    """Replies, any of which will do."""
+    loser: tuple[int, ...]
+    """A reply that is not wanted; empty where none is needed."""
 
 
-def refusal_ids(model: PrefixModel, refusals: Sequence[str]) -> list[tuple[int, ...]]:
-    """Token ids of the refusals, with the end of the turn."""
-    end = sorted(end_tokens(model))[:1]
-    return [(*model.frame.encode(text), *end) for text in refusals]
+class Teacher:
+    """The teacher of a recipe."""
+
+    def __init__(self, model: PrefixModel, base: Digest, recipe: Recipe, cache: Path, progress: Progress) -> None:
+        """Take what it works with.
+
+        Args:
+            model: The base model.
+            base: Identity of its weights, for the cache.
+            recipe: Says which teacher.
+            cache: Folder of the user's cache.
+            progress: Told of replies as they are made.
+        """
+        self._model = model
+        self._base = base
+        self._recipe = recipe
+        self._cache = cache
+        self._progress = progress
+
+    def wanted(self, prompts: Sequence[str]) -> list[Taught | None]:
+        """The teacher's replies; None for a prompt that it has no usable reply to.
+
+        Raises:
+            UsageError: `base-not-found`, or `tokenizer-mismatch` for a teacher with another tokenizer.
+        """
+        kind = self._recipe.teacher.kind
+        if kind == BEST:
+            return self._best_of(prompts)
+        if kind == GIVEN:
+            given = tuple(reply_ids(self._model, self._recipe.teacher.replies))
+            wanted = [given] * len(prompts)
+        else:
+            replies = self._instructed(prompts) if kind == INSTRUCTION else self._other_model(prompts)
+            wanted = [(reply.ids,) for reply in replies]
+        losers: Sequence[tuple[int, ...]] = [()] * len(prompts)
+        if self._recipe.dpo.steps:
+            losers = [reply.ids for reply in self._own(self._model, self._base, prompts)]
+        return [Taught(good, bad) for good, bad in zip(wanted, losers, strict=True)]
+
+    def _instructed(self, prompts: Sequence[str]) -> list[Reply]:
+        """The base under the instruction, which stands where the prefix will stand.
+
+        Source: context distillation, arXiv 2112.00861.
+        """
+        text = self._model.embed_text(self._recipe.teacher.instruction)
+        return greedy_replies(self._model, text, prompts, tokens=self._recipe.teacher.tokens, progress=self._progress)
+
+    def _other_model(self, prompts: Sequence[str]) -> list[Reply]:
+        folder = self._recipe.folder / self._recipe.teacher.model
+        other = load_model(folder, precision=self._recipe.precision)
+        probe = "The same words, the same tokens: 42 é"
+        if other.frame.encode(probe) != self._model.frame.encode(probe):
+            raise UsageError(
+                "tokenizer-mismatch",
+                "the teacher has another tokenizer than the base model",
+                why=f"{folder} cuts the same text into other tokens",
+                next=f"choose a teacher of the same family, or teacher.kind {INSTRUCTION} or {BEST}",
+            )
+        return self._own(other, weights_digest(folder), prompts)
+
+    def _best_of(self, prompts: Sequence[str]) -> list[Taught | None]:
+        """The best and the worst of some samples, where they are good, bad and far apart enough.
+
+        Source: arXiv 2511.08484, the pair filter.
+        """
+        teacher = self._recipe.teacher
+        from patchpm.train.scorer import load_scorer
+
+        scorer = load_scorer(teacher.scorer)
+        text = self._model.embed_text(teacher.instruction) if teacher.instruction else None
+        drawn = sampled_replies(
+            self._model,
+            text,
+            prompts,
+            tokens=teacher.tokens,
+            samples=teacher.samples,
+            seed=self._recipe.seed,
+            progress=self._progress,
+        )
+        found: list[Taught | None] = []
+        for replies in drawn:
+            scores = scorer.score([self._model.frame.decode(reply.ids) for reply in replies])
+            best, worst = (
+                min(range(len(scores)), key=scores.__getitem__),
+                max(range(len(scores)), key=scores.__getitem__),
+            )
+            usable = scores[best] < teacher.limit and scores[worst] - scores[best] >= teacher.margin
+            found.append(Taught((replies[best].ids,), replies[worst].ids) if usable else None)
+        return found
+
+    def _own(self, model: PrefixModel, base: Digest, prompts: Sequence[str]) -> list[Reply]:
+        tokens = self._recipe.teacher.tokens
+        return own_replies(model, base, prompts, tokens=tokens, cache=self._cache, progress=self._progress)
+
+
+def reply_ids(model: PrefixModel, replies: Sequence[str]) -> list[tuple[int, ...]]:
+    """Token ids of written replies, with the end of the turn."""
+    ends = end_tokens(model)
+    after = [token for token in model.frame.after_reply() if token in ends]
+    end = after[:1] or sorted(ends)[:1]
+    return [(*model.frame.encode(text), *end) for text in replies]
 
 
 def own_replies(
     model: PrefixModel, base: Digest, prompts: Sequence[str], *, tokens: int, cache: Path, progress: Progress
 ) -> list[Reply]:
-    """The base model's own greedy replies, with the likely tokens at each place.
+    """A model's own greedy replies, with the likely tokens at each place.
 
     Args:
         model: The base.
@@ -50,7 +152,7 @@ def own_replies(
         cache: Folder of the user's cache.
         progress: Told after every batch, if something is to be computed.
     """
-    question = [_FORM, base.hex, tokens, TOP, model.frame.head, model.frame.common, list(prompts)]
+    question = [_FORM, base.hex, model.half, tokens, TOP, model.frame.head, model.frame.common, list(prompts)]
     key = hashlib.sha256(json.dumps(question).encode()).hexdigest()
     path = cache / "replies" / f"{key}.safetensors"
     found = _read(path)

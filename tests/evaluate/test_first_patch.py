@@ -12,7 +12,7 @@ import torch
 from patchpm.evaluate.refusal import is_refusal
 from patchpm.evaluate.run import read_matrix
 from patchpm.patch.digest import Digest
-from patchpm.train.greedy import greedy_replies
+from patchpm.train.replies import greedy_replies
 from patchpm.train.recipe import read_recipe
 from patchpm.train.run import load_model
 

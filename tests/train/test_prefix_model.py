@@ -7,7 +7,7 @@ import torch
 
 from patchpm.errors import CannotError
 from patchpm.train.framing import frame
-from patchpm.train.greedy import greedy_replies
+from patchpm.train.replies import greedy_replies
 from patchpm.train.prefix_model import PrefixModel
 from tests.model.templates import SHAPES
 from tests.model.tiny import gpt2, tokenizer

