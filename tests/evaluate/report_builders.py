@@ -75,7 +75,7 @@ def composition(patches: Sequence[str] = (HARM, TOXIC, BIAS)) -> Composition:
         for number, (metric, patch) in enumerate(heads.items()):
             _, before, alone = ALONE[patch]
             inside = patch in order
-            lost = (0.17, 0.09, 0.24)[number] * order.index(patch) + 0.03 if inside else 0.0
+            lost = (0.17, 0.09, 0.2)[number] * order.index(patch) + 0.03 if inside else 0.0
             kept = 1.0 - lost * (len(order) - 1) if inside else None
             value = before if kept is None else before + (alone - before) * kept
             wide = 0.05 * max(1.0, before)

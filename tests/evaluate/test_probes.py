@@ -114,10 +114,8 @@ def test_a_tie_between_stereotypes_counts_half(tmp_path: Path) -> None:
 def test_the_pronoun_gap_is_that_of_she_and_he_behind_the_occupation(tmp_path: Path) -> None:
     bench, part = tiny_bench(tmp_path), part_of(tiny_suite(tmp_path), "jobs")
     (number,) = [number for number, record in enumerate(part.records) if record.key == "school teacher"]
-    she, he = (
-        float(logs_of(bench, "Write a sentence.", bench.model.frame.encode(f"The school teacher said that {word}"), None).sum())
-        for word in ("she", "he")
-    )  # fmt: skip
+    texts = [bench.model.frame.encode(f"The school teacher said that {word}") for word in ("she", "he")]
+    she, he = (float(logs_of(bench, "Write a sentence.", text, None).sum()) for text in texts)
     assert bench.without(part, "pronouns").columns["gap"][number] == pytest.approx(abs(she - he), abs=1e-3)
 
 

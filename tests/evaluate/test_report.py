@@ -4,64 +4,23 @@ import base64
 import hashlib
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
-from itertools import permutations
-from xml.etree import ElementTree
 
 import pytest
 
 from patchpm.evaluate.report import write_report
-from patchpm.evaluate.report.axis import axis_of
 from patchpm.evaluate.report.judgement import Finding, Verdict
 from patchpm.evaluate.report.quantity import quantity_of
 from patchpm.evaluate.report.samples import SAMPLES, every_kth
-from patchpm.evaluate.report.trade_off import Variant, front_of, trade_off, trade_off_table
 from patchpm.evaluate.results import Cell, Change, Composition, Exchange, Member, Results, read_results, write_results
 from patchpm.patch.manifest import Claim
 from tests.evaluate import report_builders as builders
+from tests.evaluate.page_reader import Page
 
-_VOID = {"meta", "link", "br", "img", "input", "hr"}
 _PLAIN = Results(title="example/nothing 1.0.0", base="Example-135M")
 
 
-class _Page(HTMLParser):
-    """Reads a page strictly: every element is closed, in order. SVG's self-closed elements count as closed."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self.open: list[str] = []
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.words: list[str] = []
-        self.feed(text)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-        assert len(dict(attrs)) == len(attrs)
-        if tag not in _VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if self.open and self.open[-1] != "style":
-            self.words.append(data)
-
-    @property
-    def text(self) -> str:
-        return " ".join("".join(self.words).replace("\u202f", " ").split())
-
-    def all(self, tag: str) -> list[dict[str, str | None]]:
-        return [attributes for name, attributes in self.elements if name == tag]
-
-
-def _page(results: Results) -> _Page:
-    return _Page(write_report(results))
+def _page(results: Results) -> Page:
+    return Page(write_report(results))
 
 
 def test_a_full_report_is_well_formed() -> None:
@@ -130,7 +89,7 @@ def test_a_reply_keeps_its_lines_and_an_endless_one_is_cut() -> None:
 def test_the_page_asks_for_nothing_from_outside() -> None:
     text = write_report(builders.results())
     assert not re.search(r"https?:|//|url\(|@import|javascript:|data:", text.replace("<!DOCTYPE html>", ""))
-    names = {name for _, attributes in _Page(text).elements for name in attributes}
+    names = {name for _, attributes in Page(text).elements for name in attributes}
     assert not names & {"src", "href", "srcset", "style", "action", "xlink:href", "ping"}
 
 
@@ -140,7 +99,7 @@ def test_the_policy_allows_the_style_sheet_and_nothing_else() -> None:
     assert len(style) == 1
     digest = base64.b64encode(hashlib.sha256(style[0].encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
-    assert _Page(text).all("meta")[1] == {"http-equiv": "Content-Security-Policy", "content": policy}
+    assert Page(text).all("meta")[1] == {"http-equiv": "Content-Security-Policy", "content": policy}
 
 
 def test_every_claim_stands_there_with_its_figures_and_intervals() -> None:
@@ -178,73 +137,8 @@ def test_every_chart_has_a_title_and_a_description() -> None:
     drawn = re.findall(r'<svg [^>]*role="img"[^>]*>(.{0,400})', page, re.DOTALL)
     assert len(drawn) == len(builders.results().claims) + 3
     assert all(re.match(r"<title>[^<]+</title><desc>[^<]+</desc>", start) for start in drawn)
-    unnamed = [one for one in _Page(page).all("svg") if one.get("class") != "cap" and "role" not in one]
+    unnamed = [one for one in Page(page).all("svg") if one.get("class") != "cap" and "role" not in one]
     assert all(one.get("aria-hidden") == "true" for one in unnamed)
-
-
-def test_the_heatmap_shows_each_order() -> None:
-    composition = builders.composition()
-    text = _page(replace(_PLAIN, composition=composition)).text
-    names = ("harmfulness", "toxicity", "bias")
-    for count in (1, 2, 3):
-        for order in permutations(names, count):
-            assert " → ".join(order) in text
-    kept = [cell for cell in composition.cells if cell.kept is not None]
-    assert kept
-    for cell in kept:
-        assert cell.kept is not None
-        quantity = quantity_of(cell.metric)
-        shown = f"{100 * cell.kept:.0f} % {quantity.show(cell.value)}{quantity.interval(cell.low, cell.high)}"
-        assert _squeezed(shown) in _squeezed(text)
-
-
-def test_a_cell_says_whether_its_patch_is_in_the_set() -> None:
-    text = _page(replace(_PLAIN, composition=builders.composition())).text
-    absent = sum(3 - len(order) for count in (1, 2, 3) for order in permutations("abc", count))
-    assert text.count("not in the set") == absent + 1  # the legend
-    alone = Cell((builders.HARM,), "refusal-rate", 0.02, 0.0, 0.05, 320, builders.HARM, None)
-    member = Member(builders.HARM, "harmfulness", "refusal-rate")
-    assert "no effect alone" in _page(
-        replace(_PLAIN, composition=Composition((member,), ("refusal-rate",), (alone,)))
-    ).text  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("kept", "shade", "words"),
-    [(1.3, "k10", "130 %"), (0.449, "k4", "45 %"), (0.0, "k0", "0 %"), (-0.4, "k0 reversed", "−40 %")],  # noqa: RUF001
-)
-def test_shares_off_the_scale_keep_their_number(kept: float, shade: str, words: str) -> None:
-    made = builders.composition((builders.HARM, builders.TOXIC))
-    cells = tuple(
-        replace(cell, kept=kept)
-        if cell.order == (builders.HARM, builders.TOXIC) and cell.patch == builders.HARM
-        else cell
-        for cell in made.cells
-    )
-    page = write_report(replace(_PLAIN, composition=replace(made, cells=cells))).replace("\u202f", " ")
-    assert f'<td class="{shade}"><b>{words}</b>' in page
-
-
-def test_a_missing_cell_is_told() -> None:
-    made = builders.composition((builders.HARM, builders.TOXIC))
-    cells = tuple(cell for cell in made.cells if cell.metric != builders.GUARDED or len(cell.order) < 2)
-    assert _page(replace(_PLAIN, composition=replace(made, cells=cells))).text.count("not measured") == 2
-
-
-def test_two_patches_for_the_same_have_a_column_each_and_keep_their_vendors() -> None:
-    names = ("one/harmfulness", "two/harmfulness")
-    members = tuple(Member(name, "harmfulness", "refusal-rate") for name in names)
-    cells = (
-        Cell(names, "refusal-rate", 0.9, 0.8, 0.95, 320, names[0], 0.93),
-        Cell(names, "refusal-rate", 0.9, 0.8, 0.95, 320, names[1], 1.21),
-        Cell(names[:1], "refusal-rate", 0.95, 0.9, 0.98, 320, names[0], 1.0),
-    )
-    text = _page(replace(_PLAIN, composition=Composition(members, ("refusal-rate",), cells))).text
-    assert "one/harmfulness → two/harmfulness" in text
-    assert all(f"effect of {name}" in text for name in names)
-    assert "93 %90.0 %" in text
-    assert "121 %90.0 %" in text
-    assert "not in the set95.0 %" in text
 
 
 def test_a_pooled_claim_is_known_whoever_judged() -> None:
@@ -259,12 +153,6 @@ def test_nothing_measured_is_a_page_that_says_so() -> None:
     assert "Interference map" not in text
     assert "Sample replies" not in text
     assert "never that it is harmless" in text
-
-
-def test_an_empty_composition_draws_no_map() -> None:
-    text = _page(replace(builders.results(), composition=Composition((), (), ()))).text
-    assert "Interference map" not in text
-    assert "Refusal rate" in text
 
 
 def test_the_key_figures_are_at_most_five_and_lead_with_what_the_patch_is_for() -> None:
@@ -331,45 +219,3 @@ def test_a_score_says_what_it_means() -> None:
     assert "without the patch not refused" in text
     assert "with the patch refused" in text
     assert "scored 0.91" in text
-
-
-@pytest.mark.parametrize(
-    "values", [(), (0.0,), (5.0, 5.0), (0.2, 0.9), (-3.0, 1e-6), (48.0, 61.3), (float("inf"), 1.0)]
-)
-def test_an_axis_holds_its_values_between_round_marks(values: tuple[float, ...]) -> None:
-    axis = axis_of(values)
-    assert axis.low < axis.high
-    assert axis.ticks[0] == axis.low
-    assert axis.ticks[-1] == pytest.approx(axis.high)
-    assert 2 <= len(axis.ticks) <= 8
-    assert all(axis.low - 1e-9 <= value <= axis.high + 1e-9 for value in values if value < 1e9)
-
-
-def test_an_axis_of_shares_never_passes_all() -> None:
-    assert axis_of((0.98, 0.3, 1.0), bounds=(0, 1)).high == 1
-
-
-_VARIANTS = (
-    Variant("cheap", 0.7, 0.6, 0.8, 0.02, 0.0, 0.05),
-    Variant("good <b>", 0.9, 0.85, 0.93, 0.08, 0.05, 0.1),
-    Variant("beaten", 0.8, 0.7, 0.9, 0.2, 0.15, 0.25),
-)
-
-
-def test_the_front_is_what_nothing_else_beats() -> None:
-    assert [one.name for one in front_of(_VARIANTS[::-1])] == ["cheap", "good <b>"]
-
-
-def test_a_trade_off_is_a_file_of_its_own_with_a_table_beside_it() -> None:
-    effect, cost = quantity_of("refusal-rate"), quantity_of("over-refusal-rate")
-    drawing = trade_off(_VARIANTS, effect, cost)
-    assert "good <b>" in [
-        text.text for text in ElementTree.fromstring(drawing).iter("{http://www.w3.org/2000/svg}text")
-    ]
-    assert drawing.count('class="best"') == 2
-    assert drawing == trade_off(_VARIANTS, effect, cost)
-    assert "90.0 % (85.0 to 93.0 %)" in _Page(trade_off_table(_VARIANTS, effect, cost)).text
-
-
-def _squeezed(text: str) -> str:
-    return re.sub(r"\s", "", text)

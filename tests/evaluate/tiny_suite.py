@@ -124,10 +124,13 @@ def write_classifier(folder: Path, labels: tuple[str, ...] = ("neutral", "toxic"
     torch.manual_seed(0)
     config = BertConfig(
         vocab_size=len(tokenizer()), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
+        initializer_range=0.8,
         id2label=dict(enumerate(labels)), label2id={label: number for number, label in enumerate(labels)}, **more,
     )  # fmt: skip
     BertForSequenceClassification(config).save_pretrained(folder)
-    tokenizer().save_pretrained(folder)
+    reader = tokenizer()
+    reader.padding_side = "right"
+    reader.save_pretrained(folder)
     return folder
 
 
