@@ -30,7 +30,8 @@ from patchpm.train.foreigners import Foreigners
 from patchpm.train.loop import descend
 from patchpm.train.losses import imitation
 from patchpm.train.prefix_model import PrefixModel
-from patchpm.train.recipe import Recipe, StopRecipe, read_recipe
+from patchpm.train.recipe import Recipe, StopRecipe
+from patchpm.train.recipe_toml import read_recipe
 from patchpm.train.rows import Rows, make_rows
 from patchpm.train.run import first_prefix
 from patchpm.train.schedule import Schedule

@@ -14,6 +14,7 @@ from patchpm.patch.name import PatchName
 from patchpm.patch.prefix import PrefixMatrix, write_prefix
 from patchpm.patch.ranges import Range
 from patchpm.patch.version import Version
+from patchpm.trust.evaluation import Evaluation, SuiteRef
 
 
 def digest(text: str) -> Digest:
@@ -83,6 +84,18 @@ def manifest(
         ),
         claims=(Claim("toxic-rate", "held-out", 200, 0.3, 0.1, 0.06, 0.15),),
         links=(("homepage", "https://example.org/toxicity"),),
+    )
+    return replace(made, **changes)
+
+
+def evaluation(**changes: Any) -> Evaluation:
+    """What an evaluator who agrees with `manifest()` says of it."""
+    made = Evaluation(
+        suites=(SuiteRef("toxicity", digest("suite")),),
+        judge="profanity-model",
+        base=base().tensors,
+        code="patchpm 0.1.0",
+        claims=manifest().claims,
     )
     return replace(made, **changes)
 

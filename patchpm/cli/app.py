@@ -36,6 +36,7 @@ COMMANDS: Final[dict[str, str]] = {
     "pack": "Make a release of a trained prefix",
     "train": "Train a prefix from a recipe",
     "evaluate": "Measure a prefix on held-out prompts",
+    "attest": "Measure a release and sign the figures, as an evaluator",
     "completion": "Print the shell completion script",
 }
 """Every command with its one-line help, which `--help` prints without importing the command."""

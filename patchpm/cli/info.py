@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from patchpm.cli.evaluations import evaluations_to_json, show_evaluations
 from patchpm.cli.options import json_option, offline_option, project_option
 from patchpm.cli.output import bold, columns, emit, line
 from patchpm.cli.session import Session
@@ -61,6 +62,7 @@ def command(patch: str, offline: bool, folder: Path, as_json: bool) -> None:
             "signers": [str(key) for key in sorted(release.signers)],
             "threshold": release.vendor_keys.threshold,
             "evaluators": list(release.evaluators),
+            "evaluations": evaluations_to_json(release),
         },
         lambda: _show(entries, newest, release),
         as_json=as_json,
@@ -98,3 +100,6 @@ def _show(entries: list[ReleaseEntry], newest: ReleaseEntry, release: VerifiedRe
         ],
         ("metric", "held-out set", "n", "before", "after", "95 %"),
     )
+    if release.evaluations:
+        line()
+        show_evaluations(release)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from patchpm.cli.bases import measure
 from patchpm.cli.session import Session
 from patchpm.errors import CannotError, IntegrityError, UsageError
 from patchpm.patch.fingerprint import Assurance
+from patchpm.patch.manifest import Manifest
 from patchpm.project.files import check_fresh
 from patchpm.trust.release import VerifiedRelease
 
@@ -49,20 +50,7 @@ def locked_prefixes(folder: Path, label: str | None) -> LockedPrefixes:
         )
     check_fresh(session.project, session.lock)
     composition, releases = session.installer.load(session.lock, label)
-    measured = measure(bases[label], folder, rehash=session.policy.base_assurance is Assurance.VERIFIED)
-    if measured.kind == "gguf":
-        raise CannotError(
-            "not-a-folder",
-            f"{measured.source} is a GGUF file, which transformers does not run well",
-            next="give the safetensors folder of the model as base",
-        )
-    for release in releases:
-        if release.manifest.base.match(measured.fingerprint) is None:
-            raise IntegrityError(
-                "base-mismatch",
-                f"{release.manifest.name} was not made for the model in {measured.source}",
-                next="run `patchpm lock` to choose releases for your base",
-            )
+    source = base_folder(session, bases[label], folder, [release.manifest for release in releases])
     separators = {release.manifest.prefix.separator for release in releases}
     if composition.anchor != "system-start" or len(separators) > 1:
         raise CannotError(
@@ -71,4 +59,34 @@ def locked_prefixes(folder: Path, label: str | None) -> LockedPrefixes:
             why=f"it stands at {composition.anchor} with the separators {sorted(separators)!r}",
             next="sets at system-start whose patches have the same separator can be",
         )
-    return LockedPrefixes(label, measured.source, releases, "".join(separators))
+    return LockedPrefixes(label, source, releases, "".join(separators))
+
+
+def base_folder(session: Session, location: str, beside: Path, manifests: Iterable[Manifest]) -> Path:
+    """The folder of a base that releases are to be measured on, once it is known to be theirs.
+
+    Args:
+        session: Whose policy says how well a base must be known.
+        location: Of the base, as the user names it.
+        beside: Folder that a relative location starts from.
+        manifests: Of the releases.
+
+    Raises:
+        CannotError: `not-a-folder` for a GGUF base, and as the fingerprint room.
+        IntegrityError: `base-mismatch`.
+    """
+    measured = measure(location, beside, rehash=session.policy.base_assurance is Assurance.VERIFIED)
+    if measured.kind == "gguf":
+        raise CannotError(
+            "not-a-folder",
+            f"{measured.source} is a GGUF file, which transformers does not run well",
+            next="give the safetensors folder of the model as base",
+        )
+    for manifest in manifests:
+        if manifest.base.match(measured.fingerprint) is None:
+            raise IntegrityError(
+                "base-mismatch",
+                f"{manifest.name} was not made for the model in {measured.source}",
+                next="run `patchpm lock` to choose releases for your base",
+            )
+    return measured.source

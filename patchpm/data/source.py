@@ -40,6 +40,8 @@ class Source:
     """Only rows with these values are used: column and value."""
     pattern: re.Pattern[str] | None
     """Only rows in whose first text this is found are used."""
+    words: int
+    """Words of the first text that are used; 0 uses all of them."""
     template: str
     """What is asked: `{}` stands for the row's first text. Empty asks just that text."""
     group: str
@@ -87,6 +89,7 @@ def read_source(table: Table) -> Source:
         columns=table.text_or_texts("columns"),
         where=table.pairs("where"),
         pattern=table.pattern("pattern"),
+        words=table.integer("words", low=0, default=0),
         template=table.text("template", default=""),
         group=table.text("group", default=""),
     )
@@ -119,7 +122,8 @@ def source_rows(source: Source, folder: Path, cache: Path, *, seed: int, shuffle
     for group, texts in _parse(source, _decoded(source, data)):
         if all(texts) and (source.pattern is None or source.pattern.search(texts[0])):
             key = normalised(" ".join(texts))
-            prompt = source.template.replace(_SLOT, texts[0]) if source.template else texts[0]
+            text = _first_words(texts[0], source.words)
+            prompt = source.template.replace(_SLOT, text) if source.template else text
             found.setdefault(key, Record(prompt, texts[1:], group, key, normalised(texts[0])))
     rows = list(found.values())
     if shuffle:
@@ -185,6 +189,10 @@ def _object(line: str) -> dict[str, object]:
     if not isinstance(value, dict):
         raise ValueError(f"a row is no JSON object: {line[:80]}")
     return value
+
+
+def _first_words(text: str, count: int) -> str:
+    return " ".join(text.split()[:count]) if count else text
 
 
 def _texts(source: Source, record: dict[str, object]) -> tuple[str, ...]:

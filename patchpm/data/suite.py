@@ -57,21 +57,21 @@ def load_suite(name: str, cache: Path) -> Suite:
     Raises:
         UsageError: `unknown-suite`, `invalid-recipe`, `too-few-rows`; and what fetching a wheel raises.
     """
-    path = Path(name) if name.endswith(".toml") else SUITES / f"{name}.toml"
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        known = ", ".join(suite_names())
-        raise UsageError("unknown-suite", f"there is no suite {name}", why=str(error.strerror), next=known) from error
-    try:
-        root = Table(tomllib.loads(data.decode()), "")
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError("invalid-recipe", f"{path.name} is not TOML", why=str(error)) from error
-    root.integer("schema", low=1, high=1)
+    path, data, root = _opened(name)
     seed = root.integer("seed")
     parts = tuple(_part(table, path.parent, cache, seed) for table in root.tables("source"))
     root.close()
     return Suite(path.stem, Digest.of(data), parts)
+
+
+def suite_parts(name: str) -> tuple[tuple[str, str], ...]:
+    """Name and measure of each part of a suite, without its rows: nothing is fetched.
+
+    Raises:
+        UsageError: `unknown-suite`, `invalid-recipe`.
+    """
+    _, _, root = _opened(name)
+    return tuple((table.text("name"), table.text("measure")) for table in root.tables("source"))
 
 
 class OffLimits:
@@ -90,6 +90,22 @@ class OffLimits:
 
     def __contains__(self, record: Record) -> bool:
         return record.group.lower() in self._groups or record.asked in self._asked or record.key in self._near
+
+
+def _opened(name: str) -> tuple[Path, bytes, Table]:
+    """The file of a suite, its bytes, and what it says."""
+    path = Path(name) if name.endswith(".toml") else SUITES / f"{name}.toml"
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        known = ", ".join(suite_names())
+        raise UsageError("unknown-suite", f"there is no suite {name}", why=str(error.strerror), next=known) from error
+    try:
+        root = Table(tomllib.loads(data.decode()), "")
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError("invalid-recipe", f"{path.name} is not TOML", why=str(error)) from error
+    root.integer("schema", low=1, high=1)
+    return path, data, root
 
 
 def _part(table: Table, folder: Path, cache: Path, seed: int) -> HeldOut:

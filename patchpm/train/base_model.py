@@ -15,6 +15,7 @@ from patchpm.errors import UsageError
 from patchpm.patch.digest import Digest
 from patchpm.train.framing import frame
 from patchpm.train.prefix_model import PrefixModel
+from patchpm.train.team import Team
 
 FLOAT32, BFLOAT16, AUTO = "float32", "bfloat16", "auto"
 _WORTH = 1.5
@@ -36,10 +37,9 @@ def load_model(base: Path, *, separator: str = "", precision: str = FLOAT32) -> 
         UsageError: `base-not-found`.
         CannotError: `anchor-not-found`.
     """
-    from accelerate import PartialState
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    device = PartialState().device
+    device = Team().device
     # On a CPU plain matrix products are faster than the fused attention, whose backward pass is slow.
     attention = "eager" if device.type == "cpu" else "sdpa"
     try:
@@ -53,7 +53,7 @@ def load_model(base: Path, *, separator: str = "", precision: str = FLOAT32) -> 
     half = precision == BFLOAT16 or (precision == AUTO and bfloat16_is_faster(device))
     if half:
         _round_linear(model)
-    return PrefixModel(model.to(device), frame(tokenizer, separator), half=half)
+    return PrefixModel(cast("Any", model).to(device), frame(tokenizer, separator), half=half)
 
 
 def bfloat16_is_faster(device: torch.device) -> bool:

@@ -111,11 +111,10 @@ class Dpo:
         opening = self._model.opening(company.around(prefix))
         batches = [pool.batch(step) for pool in self._pools]
         pairs = [pair for batch in batches for pair in batch]
-        readings = [self._read(opening, batch) for batch in batches]
-        won, lost = (torch.cat([reading[side] for reading in readings]) for side in (0, 1))
-        parts = {"prefer": self._compare(won, lost, pairs)}
+        won, lost, winners = zip(*(self._read(opening, batch) for batch in batches), strict=True)
+        parts = {"prefer": self._compare(torch.cat(won), torch.cat(lost), pairs)}
         if self._recipe.imitate_weight:
-            parts["imitate"] = self._recipe.imitate_weight * imitation(readings[0][2])
+            parts["imitate"] = self._recipe.imitate_weight * imitation(winners[0])
         keeps = [self._rows.train.keeps[number] for number in self._keeps.rows(step)]
         parts["keep"] = self._keep(opening, company, keeps)
         return parts
@@ -133,8 +132,8 @@ class Dpo:
         with torch.no_grad():
             for company in self._foreigners.fixed():
                 opening = self._model.opening(company.around(prefix))
-                parts = [self._read(opening, pairs[at : at + _BATCH]) for at in range(0, len(pairs), _BATCH)]
-                won, lost = (torch.cat([part[side] for part in parts]) for side in (0, 1))
+                parts = (self._read(opening, pairs[at : at + _BATCH]) for at in range(0, len(pairs), _BATCH))
+                won, lost = (torch.cat(side) for side in list(zip(*parts, strict=True))[:2])
                 even = self._recipe.goal == BALANCE
                 figure = _BALANCE_WEIGHT * balance(won, lost) if even else self._compare(won, lost, pairs)
                 found.append(float(figure + self._keep(opening, company, keeps)))
@@ -175,7 +174,7 @@ class Dpo:
         return found
 
     def _pool(self, sort: str, pairs: list[_Pair], batch: int) -> _Pool:
-        """The hardest pairs: those whose winner the reference finds least likely, or whose loser it finds most likely."""
+        """The hardest pairs: those with the least likely winner, or the likeliest loser if they are reverse ones."""
         ranked = sorted(pairs, key=lambda pair: pair.winner_before if sort == "wanted" else -pair.loser_before)
         kept = ranked[: max(1, round(self._recipe.hardest * len(pairs)))]
         return _Pool(kept, Schedule(f"{self._seed}/dpo/{sort}", [pair.length for pair in kept], batch, self._team))

@@ -61,7 +61,7 @@ class Foreigners:
         return Company(tuple(chosen[:place]), tuple(chosen[place:]))
 
     def fixed(self) -> tuple[Company, ...]:
-        """The surroundings under which steps are compared: none, and, if there ever is company, one before and after."""
+        """The surroundings under which steps are compared: none, and if there ever is company, one before and after."""
         if not self._stock or not self._share:
             return (Company(),)
         return (Company(), Company((self._stock[0],), (self._stock[-1],)) if self._most > 1 else _one(self._stock[0]))

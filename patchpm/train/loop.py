@@ -1,4 +1,4 @@
-"""Gradient descent on a prefix: AdamW, warm-up and cosine, checkpoints, early stopping, and a stop when numbers break."""
+"""Gradient descent on a prefix: AdamW, warm-up and cosine, checkpoints, and a stop when it is done or numbers break."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ EVERY = 10
 DIVERGED = 5.0
 """How many times the first dev figure means that training went wrong."""
 Report = Callable[[str, int, int, dict[str, float]], None]
-"""Called after every step with stage, steps done, steps in all, and figures: parts of the loss, rate, steps a second."""
+"""Called after every step with stage, steps done, steps in all, and figures: parts of the loss, rate, steps/s."""
 
 
 class Stage(Protocol):

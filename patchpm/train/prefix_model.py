@@ -114,8 +114,8 @@ class PrefixModel:
 
     def run(self, **inputs: Any) -> Tensor:
         """Call the model in its precision; return float32 logits."""
-        size = inputs.get("input_ids", inputs.get("inputs_embeds")).shape
-        self.tokens_read += size[0] * size[1]
+        given = inputs["input_ids"] if "input_ids" in inputs else inputs["inputs_embeds"]
+        self.tokens_read += given.shape[0] * given.shape[1]
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
             logits = cast("Any", self.model)(**inputs).logits
         return cast("Tensor", logits.float())

@@ -74,7 +74,7 @@ def make_rows(
     def part(rows: Callable[[SplitSource], Sequence[Record]]) -> Part:
         return Part(
             targets=tuple(
-                row for split in data.of_kind(TARGET) for row in _targets(model, teacher, recipe, rows(split))
+                row for split in data.of_kind(TARGET) for row in _targets(model, teacher, rows(split))
             ),
             pairs=tuple(_pair(model, record) for split in data.of_kind(PAIR) for record in rows(split)),
             keeps=tuple(
@@ -98,7 +98,7 @@ def make_rows(
     return made
 
 
-def _targets(model: PrefixModel, teacher: Teacher, recipe: Recipe, records: Sequence[Record]) -> list[TargetRow]:
+def _targets(model: PrefixModel, teacher: Teacher, records: Sequence[Record]) -> list[TargetRow]:
     if not records:
         return []
     wanted = teacher.wanted([record.prompt for record in records])

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from patchpm import __version__
 from patchpm.atomic_write import write_atomic
+from patchpm.errors import UsageError
 from patchpm.patch.digest import Digest
 from patchpm.patch.release import PREFIX
 from patchpm.settings import Folders
@@ -22,16 +23,17 @@ from patchpm.train.data import TrainingData, load_data
 from patchpm.train.dpo import Dpo
 from patchpm.train.foreigners import load_foreigners
 from patchpm.train.loop import Report, descend
-from patchpm.train.matrix import prefix_file
+from patchpm.train.matrix import prefix_file, read_matrix
 from patchpm.train.prefix_model import PrefixModel
-from patchpm.train.recipe import Recipe, read_recipe
+from patchpm.train.recipe import Recipe
+from patchpm.train.recipe_toml import read_recipe
 from patchpm.train.rows import make_rows
 from patchpm.train.sft import Sft
 from patchpm.train.team import Team
+from patchpm.train import used
 from patchpm.train.used import Used, row_digest
 
 TRAINING = "training.json"
-USED = "used.json"
 CHECKPOINT = "checkpoint.safetensors"
 Progress = Callable[[str, int, int, dict[str, float]], None]
 """Called with the part of the work, what is done of it, what there is in all, and figures to show."""
@@ -73,12 +75,12 @@ def train(recipe_path: Path, base: Path, out: Path, *, seed: int | None = None, 
     data = load_data(recipe, cache)
     digest = weights_digest(base)
     model = load_model(base, separator=recipe.prefix.separator, precision=recipe.precision)
-    result = TrainResult(out / PREFIX, out / TRAINING, out / USED)
+    result = TrainResult(out / PREFIX, out / TRAINING, out / used.FILE)
     team = Team()
     report = progress if team.leads else _silent
     prefix = _train(model, digest, recipe, data, cache, out / CHECKPOINT, team, report)
     if team.leads:
-        write_atomic(result.used, Used(recipe.teacher.scorer, _rows_of(data)).write())
+        write_atomic(result.used, _used(recipe, data).write())
         write_atomic(result.training, _statement(recipe, data))
         write_atomic(result.prefix, prefix_file(prefix))
     team.wait()
@@ -86,7 +88,18 @@ def train(recipe_path: Path, base: Path, out: Path, *, seed: int | None = None, 
 
 
 def first_prefix(model: PrefixModel, recipe: Recipe) -> Tensor:
-    """The embeddings of the recipe's initial text, repeated or cut to the number of rows."""
+    """Where training starts: an earlier prefix, or the initial text's embeddings, repeated or cut to the number of rows.
+
+    Raises:
+        UsageError: `prefix-not-found`, or `invalid-recipe` for an earlier prefix of another length.
+        IntegrityError: `malformed-prefix`.
+    """
+    earlier = recipe.prefix.initial_prefix
+    if earlier:
+        found = read_matrix(recipe.folder / earlier, model.hidden_size)
+        if len(found) != recipe.prefix.tokens:
+            raise UsageError("invalid-recipe", f"{earlier} has {len(found)} rows, and prefix.tokens says otherwise")
+        return found
     rows = model.embed_text(recipe.prefix.initial_text)
     repeats = -(-recipe.prefix.tokens // len(rows))
     return rows.repeat(repeats, 1)[: recipe.prefix.tokens].contiguous().cpu()
@@ -129,13 +142,21 @@ def _silent(_part: str, _done: int, _total: int, _figures: dict[str, float]) -> 
 def _run_name(recipe: Recipe, base: Digest) -> str:
     """Digest of everything that decides the outcome: a checkpoint is good for one run only."""
     parts = [str(recipe.digest), str(recipe.seed), str(base)]
+    if recipe.prefix.initial_prefix:
+        parts.append(str(Digest.of((recipe.folder / recipe.prefix.initial_prefix).read_bytes())))
     if recipe.foreigners.share:
         parts += [str(Digest.of((recipe.folder / name).read_bytes())) for name in recipe.foreigners.prefixes]
     return hashlib.sha256(" ".join(parts).encode()).hexdigest()
 
 
-def _rows_of(data: TrainingData) -> tuple[str, ...]:
-    return tuple(sorted(row_digest(record.key) for record in data.trained_on))
+def _used(recipe: Recipe, data: TrainingData) -> Used:
+    """The rows of this run, and those of the prefix that it started from."""
+    rows = {row_digest(record.key) for record in data.trained_on}
+    if recipe.prefix.initial_prefix:
+        earlier = (recipe.folder / recipe.prefix.initial_prefix).with_name(used.FILE)
+        if earlier.is_file():
+            rows |= Used.read(earlier.read_bytes()).rows
+    return Used(recipe.teacher.scorer, rows)
 
 
 def _statement(recipe: Recipe, data: TrainingData) -> bytes:

@@ -69,7 +69,7 @@ class Sft:
         keeps: list[KeepRow] | tuple[KeepRow, ...],
     ) -> dict[str, Tensor]:
         opening = self._model.opening(company.around(prefix))
-        said: Reading = self._model.read(opening, [row.tail for row in targets], wanted)
+        said: Reading = self._model.read(opening, [row.tail for row in targets], [reply[: self._recipe.tokens] for reply in wanted])
         places = self._recipe.keep_tokens
         kept = keep_loss(self._model, read_own(self._model, opening, keeps, places), company, keeps, places)
         return {"imitate": imitation(said), "keep": self._recipe.keep_weight * kept}

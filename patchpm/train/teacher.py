@@ -1,4 +1,4 @@
-"""Who says what is wanted: the teacher's replies to target prompts, and the base's own replies, computed once and kept."""
+"""Who says what is wanted: the teacher's replies to target prompts; and the base's own replies, computed once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from patchpm.errors import UsageError
 from patchpm.patch.digest import Digest
 from patchpm.train.base_model import load_model, weights_digest
 from patchpm.train.prefix_model import PrefixModel
-from patchpm.train.recipe import BEST, GIVEN, INSTRUCTION, MODEL, Recipe
+from patchpm.train.recipe import BEST, GIVEN, INSTRUCTION, Recipe
 from patchpm.train.replies import Progress, Reply, end_tokens, greedy_replies, sampled_replies
 
 TOP = 64

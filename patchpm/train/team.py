@@ -1,7 +1,7 @@
 """Several processes, one on each GPU, that train one prefix together; mostly there is just one.
 
-They are started by `accelerate launch -m patchpm train ...`. Each reads its share of every batch; gradients are averaged,
-so all of them hold the same prefix.
+They are started by `accelerate launch -m patchpm train ...`. Each reads its share of every batch; gradients are
+averaged, so all of them hold the same prefix.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ class Team:
     def __init__(self) -> None:
         from accelerate import PartialState
 
-        state = PartialState()
+        # Without an accelerator processes find each other only if they are told that they work on the CPU.
+        state = PartialState(cpu=not torch.accelerator.is_available())
         self.device: torch.device = state.device
         self.rank: int = state.process_index
         self.size: int = state.num_processes

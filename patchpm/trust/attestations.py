@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from patchpm.errors import IntegrityError
+from patchpm.errors import CannotError, IntegrityError
 from patchpm.patch.manifest_json import read_manifest
 from patchpm.patch.release import ATTESTATIONS, MAX_BYTES, ReleaseFiles
 from patchpm.patch.strict_json import JsonValue
@@ -73,14 +73,26 @@ def countersign_release(files: ReleaseFiles, signer: Signer) -> ReleaseFiles:
 def attest(
     files: ReleaseFiles, predicate_type: str, predicate: Mapping[str, JsonValue], signers: Iterable[Signer]
 ) -> ReleaseFiles:
-    """Add a statement about a release, as an evaluator does.
+    """Add a statement about a release, as an evaluator does. One that is there already is not added again.
 
     Raises:
         IntegrityError: where the attestations cannot be read.
+        CannotError: `attestations-full`.
     """
     envelopes = [item.envelope for item in read_attestations(files.attestations)]
-    envelopes.append(_signed(predicate_type, files.manifest, files.prefix, predicate, signers))
-    return ReleaseFiles(files.manifest, files.prefix, write_attestations(envelopes))
+    made = _signed(predicate_type, files.manifest, files.prefix, predicate, signers)
+    if made in envelopes:
+        return files
+    envelopes.append(made)
+    data = write_attestations(envelopes)
+    if len(envelopes) > MAX_ATTESTATIONS or len(data) > MAX_BYTES[ATTESTATIONS]:
+        raise CannotError(
+            "attestations-full",
+            f"{ATTESTATIONS} has no room for another statement",
+            why=f"it would hold {len(envelopes)} in {len(data):,} bytes; "
+            f"{MAX_ATTESTATIONS} in {MAX_BYTES[ATTESTATIONS]:,} are allowed",
+        )
+    return ReleaseFiles(files.manifest, files.prefix, data)
 
 
 def _signed(

@@ -15,6 +15,7 @@ from patchpm.errors import PatchpmError
 from patchpm.patch.manifest import Manifest
 from patchpm.patch.prefix import PrefixMatrix
 from patchpm.patch.release import ReleaseFiles
+from patchpm.trust.evaluation import SignedEvaluation
 from patchpm.trust.keys import PublicKey
 from patchpm.trust.policy import KeySet, Policy
 from patchpm.trust.release_steps import Promise, ReleaseCase, path_of
@@ -34,13 +35,18 @@ class VerifiedRelease:
     """Keys of the vendor that signed."""
     vendor_keys: KeySet
     """All keys that the vendor may sign with, and how many must."""
-    evaluators: tuple[str, ...]
-    """Names, from the policy, of those who signed an evaluation."""
+    evaluations: tuple[SignedEvaluation, ...]
+    """By those whom the policy names, in the order in which they stand."""
     seal: object
 
     def __post_init__(self) -> None:
         if self.seal is not _SEAL:
             raise TypeError("a VerifiedRelease comes from verify_release only")
+
+    @property
+    def evaluators(self) -> tuple[str, ...]:
+        """Names, from the policy, of those who signed an evaluation; sorted."""
+        return tuple(sorted({item.by for item in self.evaluations}))
 
     @property
     def path(self) -> str:
@@ -121,5 +127,5 @@ def verify_release(
 
 def _verified(case: ReleaseCase) -> VerifiedRelease:
     return VerifiedRelease(
-        case.files, case.manifest, case.matrix, case.signers, case.vendor_keys, case.evaluators, _SEAL
+        case.files, case.manifest, case.matrix, case.signers, case.vendor_keys, case.evaluations, _SEAL
     )

@@ -14,9 +14,10 @@ from patchpm.patch.manifest_json import read_manifest
 from patchpm.patch.prefix import PrefixMatrix, read_prefix
 from patchpm.patch.release import ATTESTATIONS, MANIFEST, MAX_BYTES, PREFIX, ReleaseFiles
 from patchpm.trust.attestations import Attestation, read_attestations
+from patchpm.trust.evaluation import Evaluation, SignedEvaluation
 from patchpm.trust.keys import PublicKey
 from patchpm.trust.policy import KeySet, Policy, key_set
-from patchpm.trust.statement import EVALUATION, RELEASE, ReleaseClaim, subjects_of
+from patchpm.trust.statement import EVALUATION, EVALUATION_V1, RELEASE, ReleaseClaim, subjects_of
 from patchpm.trust.verdict import Check, Status
 
 
@@ -54,7 +55,7 @@ class ReleaseCase:
     vocabulary_norm: float | None
 
     attestations: tuple[Attestation, ...] = ()
-    evaluators: tuple[str, ...] = ()
+    evaluations: tuple[SignedEvaluation, ...] = ()
     statement: Attestation = field(init=False)
     claim: ReleaseClaim = field(init=False)
     vendor_keys: KeySet = field(init=False)
@@ -211,13 +212,12 @@ class ReleaseCase:
         return f"nothing in the policy rules out {name} ({domain})"
 
     def _check_evaluations(self) -> str | Check:
-        evaluations = [item for item in self.attestations if item.statement.predicate_type == EVALUATION]
-        signed = []
-        for evaluator in self.policy.evaluators:
-            counts = [len(item.envelope.signed_by(evaluator.keys.keys)) for item in evaluations]
-            if any(count >= evaluator.keys.threshold for count in counts):
-                signed.append(evaluator.name)
-        self.evaluators = tuple(sorted(signed))
+        found = [(item, self._believed(item)) for item in self.attestations]
+        # What nobody signed whom the policy names says nothing, so it is not even read.
+        self.evaluations = tuple(
+            SignedEvaluation(name, self._evaluation(item, name)) for item, names in found for name in names
+        )
+        signed = sorted({item.by for item in self.evaluations})
         missing = sorted(set(self.policy.required_evaluators(self.manifest.name)) - set(signed))
         if missing:
             raise TrustError(
@@ -226,9 +226,32 @@ class ReleaseCase:
                 why=f"{self.manifest.name} must have been evaluated by {', '.join(missing)}",
                 next="ask the vendor for a release with these evaluations",
             )
-        unknown = len(self.attestations) - 1 - len(signed)
-        detail = f"evaluated by {', '.join(self.evaluators) or 'nobody the policy names'}; {unknown} other statements"
+        unknown = sum(not names for _, names in found) - 1
+        detail = f"evaluated by {', '.join(signed) or 'nobody the policy names'}; {unknown} other statements"
         return detail if signed else Check("evaluations", Status.SKIP, f"none is required; {detail}")
+
+    def _believed(self, item: Attestation) -> list[str]:
+        """Who signed a statement as an evaluation, of those whom the policy names."""
+        if item.statement.predicate_type not in (EVALUATION, EVALUATION_V1):
+            return []
+        return [
+            party.name
+            for party in self.policy.evaluators
+            if len(item.envelope.signed_by(party.keys.keys)) >= party.keys.threshold
+        ]
+
+    def _evaluation(self, item: Attestation, name: str) -> Evaluation | None:
+        if item.statement.predicate_type == EVALUATION_V1:
+            return None
+        found = Evaluation.read(item.statement)
+        if found.base != self.manifest.base.tensors:
+            raise IntegrityError(
+                "wrong-evaluation",
+                f"an evaluation by {name} is of another base model",
+                why=f"it was measured on {found.base}; {MANIFEST} is for {self.manifest.base.tensors}",
+                next=f"ask {name} to measure it on the base that it is made for",
+            )
+        return found
 
     def _check_age(self) -> str | Check:
         wanted = self.policy.min_age(self.manifest.name)

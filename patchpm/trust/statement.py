@@ -23,8 +23,10 @@ from patchpm.patch.version import Version
 STATEMENT_TYPE: Final = "https://in-toto.io/Statement/v1"
 RELEASE: Final = "https://patchpm.dev/release/v1"
 """The vendor says: these bytes are this version of this patch for this base model."""
-EVALUATION: Final = "https://patchpm.dev/evaluation/v1"
-"""Someone measured the release; the predicate holds what and how."""
+EVALUATION: Final = "https://patchpm.dev/evaluation/v2"
+"""Someone measured the release; the predicate holds what and how, see `patchpm.trust.evaluation`."""
+EVALUATION_V1: Final = "https://patchpm.dev/evaluation/v1"
+"""The same before the predicate had a form: any object. Read for as long as there are such releases, never written."""
 SUBJECTS: Final = (MANIFEST, PREFIX)
 """The files that every statement is about, in this order."""
 _TYPE_PATTERN: Final = r"https://[!-~]{1,200}"

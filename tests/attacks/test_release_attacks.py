@@ -21,7 +21,7 @@ from patchpm.trust.policy import Demand, Denial, EvaluatorTrust, NamePattern, Po
 from patchpm.trust.private_keys import PrivateKey, generate
 from patchpm.trust.release import Verdict, VerifiedRelease, verify_release
 from patchpm.trust.statement import EVALUATION, RELEASE, ReleaseClaim, Statement, subjects_of, write_statement
-from tests.builders import digest, manifest, matrix
+from tests.builders import digest, evaluation, manifest, matrix
 from tests.simulator import START, keys_of, refused
 
 KEY = generate()
@@ -79,7 +79,7 @@ def test_a_verified_release_cannot_be_made_by_hand() -> None:
     made = judge(release()).require()
     with pytest.raises(TypeError, match="verify_release"):
         VerifiedRelease(
-            made.files, made.manifest, made.matrix, made.signers, made.vendor_keys, made.evaluators, object()
+            made.files, made.manifest, made.matrix, made.signers, made.vendor_keys, made.evaluations, object()
         )
 
 
@@ -195,7 +195,7 @@ def test_an_evaluation_that_the_policy_requires_must_be_there_and_by_the_right_k
     for files in (release(), attest(release(), EVALUATION, {}, [generate()])):
         with refused("evaluation-missing", "labx"):
             judge(files, policy).require()
-    good = attest(release(), EVALUATION, {"suite": "held-out", "refusal_rate": 0.9}, [EVALUATOR])
+    good = attest(release(), EVALUATION, evaluation().to_json(), [EVALUATOR])
     assert judge(good, policy).require().evaluators == ("labx",)
 
 

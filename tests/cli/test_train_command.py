@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from patchpm.cli import evaluate, train
+from patchpm.cli import train
 from patchpm.cli.extra import needs_extra
 from patchpm.errors import CannotError
 from tests.train.tiny_run import write_base, write_recipe
@@ -17,25 +17,34 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATCHPM_HOME", str(tmp_path / "home"))
 
 
-def test_a_prefix_is_trained_and_then_measured_from_the_command_line(tmp_path: Path) -> None:
+def test_a_prefix_is_trained_from_the_command_line(tmp_path: Path) -> None:
     recipe, base, out = write_recipe(tmp_path / "recipe"), write_base(tmp_path / "base"), tmp_path / "out"
-    ran = CliRunner().invoke(train.command, [str(recipe), "--base", str(base), "--out", str(out), "--json"])
+    asked = [str(recipe), "--base", str(base), "--out", str(out)]
+    ran = CliRunner().invoke(train.command, [*asked, "--json"])
     assert ran.exit_code == 0, ran.output
     made = json.loads(ran.stdout)
-    assert made == {"prefix": str(out / "prefix.safetensors"), "training": str(out / "training.json")}
+    assert made == {
+        "prefix": str(out / "prefix.safetensors"),
+        "training": str(out / "training.json"),
+        "used": str(out / "used.json"),
+    }
+    assert all(Path(path).is_file() for path in made.values())
+    assert json.loads((out / "training.json").read_text())["seed"] == 7
+    assert "sft" in ran.stderr
 
-    asked = [made["prefix"], "--recipe", str(recipe), "--base", str(base)]
-    files = ["--out", str(out / "claims.json"), "--replies", str(out / "replies.jsonl")]
-    measured = CliRunner().invoke(evaluate.command, [*asked, *files, "--json"])
-    assert measured.exit_code == 0, measured.output
-    assert json.loads(measured.stdout) == json.loads((out / "claims.json").read_text())
-    assert len((out / "replies.jsonl").read_text().splitlines()) == 6
+    again = CliRunner().invoke(train.command, asked)
+    assert [line.split() for line in again.stdout.splitlines()] == [
+        ["prefix", made["prefix"]],
+        ["statement", made["training"]],
+        ["rows", "used", made["used"]],
+    ]
 
-    shown = CliRunner().invoke(evaluate.command, asked)
-    assert shown.exit_code == 0, shown.output
-    lines = shown.stdout.splitlines()
-    assert lines[0].split()[:3] == ["metric", "suite", "n"]
-    assert any(line.startswith("perplexity") for line in lines)
+
+def test_the_seed_of_the_command_goes_before_that_of_the_recipe(tmp_path: Path) -> None:
+    recipe, base, out = write_recipe(tmp_path / "recipe"), write_base(tmp_path / "base"), tmp_path / "out"
+    ran = CliRunner().invoke(train.command, [str(recipe), "--base", str(base), "--out", str(out), "--seed", "3"])
+    assert ran.exit_code == 0, ran.output
+    assert json.loads((out / "training.json").read_text())["seed"] == 3
 
 
 def test_a_missing_library_names_the_extra_to_install() -> None:

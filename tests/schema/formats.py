@@ -22,8 +22,9 @@ from patchpm.project.lock_toml import read_lock
 from patchpm.project.project_file import read_project_file
 from patchpm.registry.entry_json import read_entry
 from patchpm.trust.envelope import read_envelope
+from patchpm.trust.evaluation import Evaluation
 from patchpm.trust.policy_toml import read_policy
-from patchpm.trust.statement import RELEASE, ReleaseClaim, read_statement
+from patchpm.trust.statement import EVALUATION, RELEASE, ReleaseClaim, read_statement
 from tests.builders import base
 
 FOLDER = Path(__file__).parents[2] / "registry_schema"
@@ -77,6 +78,8 @@ def _entry(data: bytes) -> object:
 
 def _statement(data: bytes) -> object:
     statement = read_statement(data)
+    if statement.predicate_type == EVALUATION:
+        return Evaluation.read(statement)
     return ReleaseClaim.read(statement) if statement.predicate_type == RELEASE else statement
 
 

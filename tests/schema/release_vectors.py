@@ -10,7 +10,7 @@ from typing import Any, Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from patchpm.patch.digest import Digest
-from patchpm.patch.manifest import FileRef, Manifest, Prefix
+from patchpm.patch.manifest import Claim, FileRef, Manifest, Prefix
 from patchpm.patch.manifest_json import write_manifest
 from patchpm.patch.prefix import PrefixMatrix, write_prefix
 from patchpm.patch.release import ReleaseFiles
@@ -18,9 +18,10 @@ from patchpm.registry.entry_json import indexed_base, to_target
 from patchpm.registry.index import ReleaseEntry
 from patchpm.trust.attestations import attest, read_attestations, sign_release
 from patchpm.trust.envelope import write_envelope
+from patchpm.trust.evaluation import Evaluation, SuiteRef
 from patchpm.trust.private_keys import PrivateKey
-from patchpm.trust.statement import EVALUATION
-from tests.builders import base, manifest
+from patchpm.trust.statement import EVALUATION, EVALUATION_V1, Statement, subjects_of, write_statement
+from tests.builders import base, digest, manifest
 from tests.schema.edits import ABSENT, Path, json_text, put
 
 SIGNERS: Final = tuple(
@@ -40,7 +41,7 @@ def release() -> ReleaseFiles:
     prefix = write_prefix(_ROWS)
     about = _manifest(prefix)
     files = sign_release(write_manifest(about), prefix, SIGNERS)
-    return attest(files, EVALUATION, {"suite": "held-out", "figures": {"toxic-rate": 0.1}}, SIGNERS[1:])
+    return attest(files, EVALUATION, _EVALUATION.to_json(), SIGNERS[1:])
 
 
 def entry() -> ReleaseEntry:
@@ -70,8 +71,14 @@ def good(kind: str) -> dict[str, bytes]:
     """File name to bytes."""
     release_line, evaluation = (item.envelope for item in read_attestations(release().attestations))
     whole = entry()
+    about = subjects_of(release().manifest, release().prefix)
+    bare = Statement(EVALUATION_V1, about, {"suite": "held-out", "figures": {"toxic-rate": 0.1}})
     files: dict[str, dict[str, bytes]] = {
-        "statement": {"release.json": release_line.payload, "evaluation.json": evaluation.payload},
+        "statement": {
+            "release.json": release_line.payload,
+            "evaluation.json": evaluation.payload,
+            "evaluation-v1.json": write_statement(bare),
+        },
         "envelope": {
             "two-signatures.json": write_envelope(release_line),
             "one-signature.json": write_envelope(evaluation),
@@ -90,6 +97,12 @@ def bad(kind: str) -> dict[str, bytes]:
     value = json.loads(good(kind)[start])
     edits = _envelopes(value) if kind == "envelope" else {"statement": _STATEMENTS, "index-entry": _ENTRIES}[kind]
     files = {f"{name}.json": json_text(put(value, path, new)) for name, (path, new) in edits.items()}
+    if kind == "statement":
+        evaluation = json.loads(good(kind)["evaluation.json"])
+        files |= {
+            f"evaluation-{name}.json": json_text(put(evaluation, ("predicate", *path), new))
+            for name, (path, new) in _EVALUATIONS.items()
+        }
     text = json_text(value)
     first = next(iter(value)).encode()
     files["duplicate-key.json"] = text.replace(b'"%b"' % first, b'"%b": "",\n  "%b"' % (first, first), 1)
@@ -164,6 +177,40 @@ _STATEMENTS: Final[dict[str, tuple[Path, object]]] = {
     "release-bad-version": (("predicate", "version"), "1.2"),
 }
 
+_EVALUATION: Final = Evaluation(
+    suites=(SuiteRef("general", digest("general")), SuiteRef("toxicity", digest("toxicity"))),
+    judge="profanity-model",
+    base=base("tiny").tensors,
+    code="patchpm 0.1.0",
+    claims=(
+        Claim("average-max-toxicity", "held-out-toxic", 350, 0.52, 0.21, 0.18, 0.24),
+        Claim("over-refusal-rate", "held-out-benign", 340, 0.0, 0.0118, 0.0046, 0.0299),
+    ),
+)
+_EVALUATIONS: Final[dict[str, tuple[Path, object]]] = {
+    "surplus-field": (("approved",), True),
+    "without-schema": (("schema",), ABSENT),
+    "schema-2": (("schema",), 2),
+    "limited": (("limited",), True),
+    "without-limited": (("limited",), ABSENT),
+    "without-suites": (("suites",), []),
+    "suite-without-digest": (("suites", 0, "sha256"), ABSENT),
+    "suite-with-path": (("suites", 0, "name"), "suites/general"),
+    "suite-twice": (("suites", 1, "name"), "general"),
+    "suites-not-sorted": (("suites", 0, "name"), "zebra"),
+    "without-judge": (("judge",), ABSENT),
+    "judge-bidi": (("judge",), "calm\u202ejudge"),
+    "base-bare": (("base",), "0" * 64),
+    "without-code": (("code",), ABSENT),
+    "without-claims": (("claims",), []),
+    "claim-with-surplus-field": (("claims", 0, "star"), 5),
+    "claim-outside-its-interval": (("claims", 0, "after"), 0.5),
+    "claim-twice": (
+        ("claims",),
+        [{"metric": "icat", "suite": "s", "n": 1, "before": 0, "after": 0, "low": 0, "high": high} for high in (1, 2)],
+    ),
+}
+
 _ENTRIES: Final[dict[str, tuple[Path, object]]] = {
     "surplus-field": (("surprise",), 1),
     "domain-unknown": (("domain",), "everything"),
@@ -187,7 +234,13 @@ _ENTRIES: Final[dict[str, tuple[Path, object]]] = {
 
 _COMMON: Final = {"duplicate-key.json": "a key stands twice in one object"}
 UNSEEN: Final = {
-    "statement": _COMMON,
+    "statement": _COMMON
+    | {
+        "evaluation-suite-twice.json": "two suites of one name",
+        "evaluation-suites-not-sorted.json": "the order of suites",
+        "evaluation-claim-outside-its-interval.json": "low <= after <= high compares fields",
+        "evaluation-claim-twice.json": "two figures of one metric on the same rows",
+    },
     "envelope": _COMMON
     | {
         "signatures-not-sorted.json": "the order of key ids",

@@ -14,7 +14,7 @@ from patchpm.patch.manifest_json import FORMAT
 from patchpm.patch.record import is_printable
 from patchpm.patch.release import ATTESTATIONS, MANIFEST, MAX_BYTES, PREFIX
 from patchpm.trust.envelope import PAYLOAD_TYPE
-from patchpm.trust.statement import RELEASE
+from patchpm.trust.statement import EVALUATION, RELEASE
 from tests.schema.formats import FOLDER, FORMATS
 
 NAMES = sorted(FORMATS)
@@ -111,5 +111,10 @@ def test_bounds_and_lists_are_those_of_the_code() -> None:
     assert shared["range"]["maxLength"] == ranges.MAX_LENGTH
     domain = re.compile(shared["domain"]["pattern"])
     assert all(domain.match(name) for name in DOMAINS)
-    for name, format_ in (("statement", RELEASE), ("manifest", FORMAT), ("envelope", PAYLOAD_TYPE)):
+    for name, format_ in (
+        ("statement", RELEASE),
+        ("statement", EVALUATION),
+        ("manifest", FORMAT),
+        ("envelope", PAYLOAD_TYPE),
+    ):
         assert {"const": format_} in list(nodes(FORMATS[name].schema))

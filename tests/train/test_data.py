@@ -16,7 +16,7 @@ from patchpm.data.suite import Suite, load_suite
 from patchpm.errors import UsageError
 from patchpm.patch.digest import Digest
 from patchpm.train.data import TrainingData, load_data
-from patchpm.train.recipe import read_recipe
+from patchpm.train.recipe_toml import read_recipe
 from tests.data.tables import suite_source, write_suite
 from tests.train.tiny_run import BENIGN, HARMFUL, PAIR_SOURCE, PAIRS, RECIPE, SUITE, write_recipe
 

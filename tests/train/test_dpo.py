@@ -92,11 +92,14 @@ def test_a_step_down_the_preference_moves_both_sorts_of_prompts_the_right_way(tm
 
     def gain(sides: list[tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]]) -> float:
         """By how much the first reply gains on the second, in nats."""
-        gaps = [
-            [log_probability(made, at, tail, one[:5]) - log_probability(made, at, tail, other[:5]) for at in (start, moved)]
-            for tail, one, other in sides
-        ]
-        return sum(after - before for before, after in gaps)
+
+        def gap(prefix: torch.Tensor) -> float:
+            return sum(
+                log_probability(made, prefix, tail, one[:5]) - log_probability(made, prefix, tail, other[:5])
+                for tail, one, other in sides
+            )
+
+        return gap(moved) - gap(start)
 
     wanted = gain([(row.tail, row.wanted[0], row.loser) for row in targets])
     reverse = gain([(row.tail, row.own.ids, made.rows.reverse[0]) for row in keeps])
@@ -180,6 +183,7 @@ def test_the_replies_are_compared_in_company(tmp_path: Path) -> None:
         beside = stage(made, reference, Foreigners((foreigner,), 1.0, 1))
         found = float(beside.loss(prefix, 0)["prefer"])
         alone = stage(made, reference)
-        either = [float(alone.loss(torch.cat(side), 0)["prefer"]) for side in ([foreigner, prefix], [prefix, foreigner])]
+        orders = (torch.cat([foreigner, prefix]), torch.cat([prefix, foreigner]))
+        either = [float(alone.loss(order, 0)["prefer"]) for order in orders]
         assert found in either
         assert found != pytest.approx(float(alone.loss(prefix, 0)["prefer"]), abs=1e-6)

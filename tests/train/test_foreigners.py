@@ -8,7 +8,7 @@ import torch
 from patchpm.errors import IntegrityError, UsageError
 from patchpm.train.foreigners import Company, Foreigners, load_foreigners
 from patchpm.train.matrix import prefix_file
-from patchpm.train.recipe import read_recipe
+from patchpm.train.recipe_toml import read_recipe
 from tests.train.tiny_run import FOREIGNERS, RECIPE, prefix_model, random_prefix, with_tables, write_recipe
 
 STOCK = [random_prefix(2, seed=seed) for seed in range(5)]

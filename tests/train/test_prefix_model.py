@@ -7,7 +7,6 @@ import torch
 
 from patchpm.errors import CannotError
 from patchpm.train.framing import frame
-from patchpm.train.replies import greedy_replies
 from patchpm.train.prefix_model import PrefixModel
 from tests.model.templates import SHAPES
 from tests.model.tiny import gpt2, tokenizer
@@ -15,10 +14,6 @@ from tests.train.tiny_run import prefix_model, tiny_model
 
 PROMPTS = ["What is the capital of France?", "Hi", "One two three four five six"]
 REPLIES = [(7, 8, 9, 10), (11,), (12, 13)]
-
-
-def silent(_done: int, _total: int) -> None:
-    """Show nothing."""
 
 
 def plain_logits(model: PrefixModel, prefix: torch.Tensor | None, prompt: str, reply: tuple[int, ...]) -> torch.Tensor:
@@ -60,6 +55,12 @@ def test_a_tokenizer_without_a_chat_template_is_refused() -> None:
     assert caught.value.code == "anchor-not-found"
 
 
+def test_the_end_of_a_turn_is_what_the_template_puts_behind_a_reply() -> None:
+    after = frame(tokenizer(), "").after_reply()
+    assert tokenizer().decode(after) == "<|im_end|>\n"
+    assert tokenizer().decode(after[:1]) == "<|im_end|>"
+
+
 @pytest.mark.parametrize("with_prefix", [True, False])
 @pytest.mark.parametrize("build", [tiny_model, gpt2])
 def test_a_shared_opening_gives_the_logits_of_running_everything(build: Any, with_prefix: bool) -> None:
@@ -84,24 +85,6 @@ def test_gradients_through_the_shared_opening_are_those_of_running_everything() 
         logs = plain_logits(model, whole, prompt, reply).log_softmax(-1)
         torch.autograd.backward(logs.gather(-1, torch.tensor(reply).unsqueeze(-1)).sum())
     torch.testing.assert_close(shared.grad, whole.grad, atol=1e-4, rtol=1e-4)
-
-
-def test_greedy_replies_are_those_of_transformers() -> None:
-    model = prefix_model()
-    prefix = torch.randn(5, 32, generator=torch.Generator().manual_seed(3))
-    replies = greedy_replies(model, prefix, PROMPTS, tokens=8, progress=silent, top=3)
-    for prompt, reply in zip(PROMPTS, replies, strict=True):
-        expected: list[int] = []
-        for _ in range(8):
-            with torch.no_grad():
-                logits = plain_logits(model, prefix, prompt, (*expected, 0))
-            expected.append(int(logits[-1].argmax()))
-            if expected[-1] == 2:
-                break
-        assert list(reply.ids) == expected
-        assert reply.top_ids.shape == (len(expected), 3)
-        assert reply.top_ids[:, 0].tolist() == expected
-        assert (reply.top_logs.exp().sum(-1) <= 1).all()
 
 
 def test_the_first_prefix_is_the_embedding_of_its_text() -> None:

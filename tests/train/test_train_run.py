@@ -7,16 +7,38 @@ import pytest
 
 from patchpm.errors import CannotError, UsageError
 from patchpm.patch.digest import Digest
+from patchpm.patch.manifest_json import training_from
 from patchpm.patch.prefix import inspect_prefix
-from patchpm.train.recipe import read_recipe
-from patchpm.train.run import CHECKPOINT, first_prefix, load_model, train
-from patchpm.train.teacher import opens_with_refusal
-from tests.train.tiny_run import RECIPE, write_base, write_recipe
+from patchpm.patch.record import Record
+from patchpm.train.base_model import load_model
+from patchpm.train.data import load_data
+from patchpm.train.matrix import prefix_file
+from patchpm.train.recipe_toml import read_recipe
+from patchpm.train.run import CHECKPOINT, first_prefix, train
+from patchpm.train.used import Used, row_digest
+from tests.train.tiny_run import (
+    FOREIGNERS,
+    PAIR_SOURCE,
+    RECIPE,
+    STOP,
+    random_prefix,
+    with_tables,
+    write_base,
+    write_recipe,
+)
+
+EVERYTHING = with_tables(RECIPE + PAIR_SOURCE, FOREIGNERS, STOP)
+"""Both stages, all kinds of sources, company, and dev rows."""
 
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATCHPM_HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    return write_base(tmp_path / "base")
 
 
 class Stopped(BaseException):
@@ -28,96 +50,163 @@ class Watch:
 
     def __init__(self, *, stop: tuple[str, int] | None = None) -> None:
         self.stop = stop
-        self.losses: dict[str, list[dict[str, float]]] = {}
+        self.figures: dict[str, list[dict[str, float]]] = {}
 
     def __call__(self, part: str, done: int, _total: int, figures: dict[str, float]) -> None:
-        self.losses.setdefault(part, []).append(figures)
-        if (part, done) == self.stop:
+        self.figures.setdefault(part, []).append(figures)
+        if self.stop is not None and part == self.stop[0] and done >= self.stop[1]:
             raise Stopped
 
 
-def test_training_teaches_the_refusal_and_writes_the_prefix_and_its_statement(tmp_path: Path) -> None:
+def bytes_of(recipe: Path, base: Path, out: Path, *, seed: int | None = None) -> bytes:
+    return train(recipe, base, out, seed=seed, progress=Watch()).prefix.read_bytes()
+
+
+def test_training_teaches_the_wanted_reply_and_writes_the_prefix_with_a_statement(tmp_path: Path, base: Path) -> None:
     watch = Watch()
     text = RECIPE.replace("tokens = 6\nanchor", "tokens = 16\nanchor").replace("steps = 12", "steps = 60")
     recipe = write_recipe(tmp_path / "recipe", text.replace("rate = 0.05", "rate = 0.1"))
-    result = train(recipe, write_base(tmp_path / "base"), tmp_path / "out", progress=watch)
+    result = train(recipe, base, tmp_path / "out", progress=watch)
     matrix = inspect_prefix(result.prefix.read_bytes())
     assert (matrix.dtype, matrix.tokens, matrix.hidden_size) == ("F32", 16, 32)
-    assert watch.losses["sft"][-1]["refuse"] < 0.5 * watch.losses["sft"][0]["refuse"]
-    assert set(watch.losses["dpo"][0]) == {"prefer", "refuse", "stay"}
+    assert watch.figures["sft"][-1]["imitate"] < 0.5 * watch.figures["sft"][0]["imitate"]
+    assert set(watch.figures["sft"][0]) == {"imitate", "keep", "rate", "steps/s"}
+    assert set(watch.figures["dpo"][0]) == {"prefer", "imitate", "keep", "rate", "steps/s"}
     statement = json.loads(result.training.read_text())
     assert statement["recipe"] == str(Digest.of(recipe.read_bytes()))
-    assert statement["seed"] == 7
+    assert (statement["seed"], statement["teacher"]) == (7, "refusals written by hand")
+    assert statement["method"] == "prefix: sft then dpo with kl anchor"
     assert [row["name"] for row in statement["data"]] == ["bad", "good"]
     assert statement["data"][0]["sha256"] == str(Digest.of((recipe.parent / "harmful.txt").read_bytes()))
 
 
-@pytest.mark.parametrize("stop", [("replies", 6), ("sft", 11), ("reference", 6), ("dpo", 3)])
-def test_a_run_killed_in_any_part_ends_in_the_same_bytes(tmp_path: Path, stop: tuple[str, int]) -> None:
-    recipe, base = write_recipe(tmp_path / "recipe"), write_base(tmp_path / "base")
+def test_the_statement_is_one_that_a_manifest_takes(tmp_path: Path, base: Path) -> None:
+    result = train(write_recipe(tmp_path / "recipe", EVERYTHING), base, tmp_path / "out", progress=Watch())
+    read = training_from(Record(json.loads(result.training.read_text()), "training.json", code="malformed-training"))
+    assert read.method == "prefix: sft then dpo with kl anchor, beside foreign prefixes"
+    assert [source.name for source in read.data] == ["bad", "good", "both"]
+
+
+def test_the_rows_used_are_exactly_those_of_training_and_dev(tmp_path: Path, base: Path) -> None:
+    recipe = write_recipe(tmp_path / "recipe", EVERYTHING)
+    result = train(recipe, base, tmp_path / "out", progress=Watch())
+    used = Used.read(result.used.read_bytes())
+    sources = load_data(read_recipe(recipe), tmp_path).sources
+    keys = [record.key for split in sources for record in (*split.train, *split.dev)]
+    assert used.rows == {row_digest(key) for key in keys}
+    assert len(used.rows) == len(keys) == 22
+    assert row_digest("harm apple") in used.rows or row_digest("harm river") in used.rows
+    assert row_digest("wound a cat") not in used.rows
+    assert used.filter == ""
+
+
+@pytest.mark.parametrize(
+    "stop",
+    [("replies", 6), ("sft", 1), ("sft", 5), ("sft", 11), ("sft", 12), ("reference", 6), ("dpo", 1), ("dpo", 3)],
+    ids=lambda stop: f"{stop[0]}-{stop[1]}",
+)
+def test_a_run_killed_in_any_part_ends_in_the_same_bytes(tmp_path: Path, base: Path, stop: tuple[str, int]) -> None:
+    recipe = write_recipe(tmp_path / "recipe", EVERYTHING.replace("patience = 2", "patience = 4"))
     whole = train(recipe, base, tmp_path / "whole", progress=Watch())
+    for path in (tmp_path / "home").rglob("*.safetensors"):
+        path.unlink()  # the cache of replies, so that they are computed and can be stopped
     with pytest.raises(Stopped):
-        train(recipe, base, tmp_path / "cut", progress=Watch(stop=stop)) if stop[0] != "replies" else _fresh(
-            recipe, base, tmp_path, stop
-        )
+        train(recipe, base, tmp_path / "cut", progress=Watch(stop=stop))
     again = Watch()
     cut = train(recipe, base, tmp_path / "cut", progress=again)
     assert cut.prefix.read_bytes() == whole.prefix.read_bytes()
     assert cut.training.read_bytes() == whole.training.read_bytes()
-    if stop[0].startswith(("reference", "dpo")):
-        assert "sft" not in again.losses
+    assert cut.used.read_bytes() == whole.used.read_bytes()
+    assert ("sft" in again.figures) == (stop[0] in ("replies", "sft"))
 
 
-def test_another_seed_gives_another_prefix(tmp_path: Path) -> None:
-    base = write_base(tmp_path / "base")
-    prefixes = [
-        train(
-            write_recipe(tmp_path / str(seed), text), base, tmp_path / f"out{seed}", progress=Watch()
-        ).prefix.read_bytes()
-        for seed, text in ((7, RECIPE), (8, RECIPE.replace("seed = 7", "seed = 8")))
-    ]
-    assert prefixes[0] != prefixes[1]
-
-
-def test_without_dpo_steps_the_prefix_of_the_first_stage_is_the_result(tmp_path: Path) -> None:
+def test_a_stage_that_gets_no_better_ends_early_and_a_killed_run_does_so_at_the_same_step(
+    tmp_path: Path, base: Path
+) -> None:
+    text = with_tables(RECIPE, FOREIGNERS, STOP.replace("every = 3\npatience = 2", "every = 2\npatience = 1"))
+    text = text.replace("steps = 12", "steps = 200").replace("rate = 0.05", "rate = 0.5")
+    recipe = write_recipe(tmp_path / "recipe", text)
     watch = Watch()
-    recipe = write_recipe(tmp_path, RECIPE.replace("steps = 4", "steps = 0"))
-    train(recipe, write_base(tmp_path / "base"), tmp_path / "out", progress=watch)
-    assert set(watch.losses) == {"replies", "sft"}
+    whole = train(recipe, base, tmp_path / "whole", progress=watch)
+    steps = len(watch.figures["sft"])
+    assert 2 <= steps < 200
+    with pytest.raises(Stopped):
+        train(recipe, base, tmp_path / "cut", progress=Watch(stop=("sft", steps - 1)))
+    cut = train(recipe, base, tmp_path / "cut", progress=Watch())
+    assert cut.prefix.read_bytes() == whole.prefix.read_bytes()
 
 
-def test_a_changed_recipe_does_not_go_on_from_the_old_checkpoint(tmp_path: Path) -> None:
-    base = write_base(tmp_path / "base")
-    train(write_recipe(tmp_path), base, tmp_path / "out", progress=Watch())
+def test_another_seed_of_the_recipe_or_of_the_command_gives_another_prefix(tmp_path: Path, base: Path) -> None:
+    seven = bytes_of(write_recipe(tmp_path / "seven"), base, tmp_path / "out7")
+    eight = bytes_of(write_recipe(tmp_path / "eight", RECIPE.replace("seed = 7", "seed = 8")), base, tmp_path / "out8")
+    asked = bytes_of(write_recipe(tmp_path / "asked"), base, tmp_path / "outasked", seed=8)
+    assert seven != eight
+    assert asked == eight
+
+
+def test_company_changes_the_prefix(tmp_path: Path, base: Path) -> None:
+    alone = bytes_of(write_recipe(tmp_path / "alone"), base, tmp_path / "out1")
+    beside = bytes_of(write_recipe(tmp_path / "beside", with_tables(RECIPE, FOREIGNERS)), base, tmp_path / "out2")
+    assert alone != beside
+
+
+@pytest.mark.parametrize(("left_out", "parts"), [("dpo", {"replies", "sft"}), ("sft", {"replies", "reference", "dpo"})])
+def test_a_stage_without_steps_is_left_out(tmp_path: Path, base: Path, left_out: str, parts: set[str]) -> None:
+    watch = Watch()
+    steps = {"sft": "steps = 12", "dpo": "steps = 4"}[left_out]
+    result = train(write_recipe(tmp_path, RECIPE.replace(steps, "steps = 0")), base, tmp_path / "out", progress=watch)
+    assert set(watch.figures) == parts
+    assert left_out not in json.loads(result.training.read_text())["method"]
+
+
+def test_a_finished_run_started_again_trains_nothing_and_writes_the_same(tmp_path: Path, base: Path) -> None:
+    recipe = write_recipe(tmp_path / "recipe", EVERYTHING)
+    first = bytes_of(recipe, base, tmp_path / "out")
+    again = Watch()
+    assert train(recipe, base, tmp_path / "out", progress=again).prefix.read_bytes() == first
+    assert "sft" not in again.figures
+    assert "dpo" not in again.figures
+
+
+def test_a_changed_recipe_seed_or_foreigner_does_not_go_on_from_the_old_checkpoint(tmp_path: Path, base: Path) -> None:
+    text = with_tables(RECIPE, FOREIGNERS)
+    recipe = write_recipe(tmp_path / "recipe", text)
+    bytes_of(recipe, base, tmp_path / "out")
     assert (tmp_path / "out" / CHECKPOINT).is_file()
-    with pytest.raises(CannotError) as caught:
-        train(write_recipe(tmp_path, RECIPE.replace("0.05", "0.04")), base, tmp_path / "out", progress=Watch())
-    assert caught.value.code == "foreign-checkpoint"
+
+    def refused(*, seed: int | None = None) -> str:
+        with pytest.raises(CannotError) as caught:
+            bytes_of(recipe, base, tmp_path / "out", seed=seed)
+        return caught.value.code
+
+    assert refused(seed=9) == "foreign-checkpoint"
+    (recipe.parent / "foreign.safetensors").write_bytes(prefix_file(random_prefix(4, seed=10)))
+    assert refused() == "foreign-checkpoint"
+    write_recipe(tmp_path / "recipe", text.replace("0.05", "0.04"))
+    assert refused() == "foreign-checkpoint"
 
 
-def test_the_first_prefix_repeats_its_text_up_to_its_length(tmp_path: Path) -> None:
+def test_the_first_prefix_repeats_its_text_up_to_its_length(tmp_path: Path, base: Path) -> None:
     recipe = read_recipe(write_recipe(tmp_path))
-    model = load_model(write_base(tmp_path / "base"), recipe)
+    model = load_model(base)
     rows = first_prefix(model, recipe)
     period = len(model.frame.encode(recipe.prefix.initial_text))
     assert rows.shape == (6, 32)
     assert all((rows[number] == rows[number % period]).all() for number in range(6))
 
 
+def test_bfloat16_trains_a_prefix_much_like_that_of_float32(tmp_path: Path, base: Path) -> None:
+    prefixes = []
+    for precision in ("float32", "bfloat16"):
+        text = RECIPE.replace('"float32"', f'"{precision}"').replace("steps = 4", "steps = 0")
+        watch = Watch()
+        train(write_recipe(tmp_path / precision, text), base, tmp_path / f"out-{precision}", progress=watch)
+        prefixes.append(watch.figures["sft"])
+    for whole, half in zip(*prefixes, strict=True):
+        assert half["imitate"] == pytest.approx(whole["imitate"], rel=0.1)
+
+
 def test_a_folder_without_a_model_is_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         train(write_recipe(tmp_path), tmp_path / "none", tmp_path / "out", progress=Watch())
     assert caught.value.code == "base-not-found"
-
-
-def test_the_judge_of_training_rows_knows_openings() -> None:
-    assert opens_with_refusal("I\u2019m sorry, but I can't")
-    assert opens_with_refusal("  I cannot do that")
-    assert not opens_with_refusal("You can say: I'm sorry.")
-
-
-def _fresh(recipe: Path, base: Path, folder: Path, stop: tuple[str, int]) -> None:
-    """Run with an empty cache, so that the base's replies are computed and can be stopped."""
-    for path in (folder / "home").rglob("*.safetensors"):
-        path.unlink()
-    train(recipe, base, folder / "cut", progress=Watch(stop=stop))

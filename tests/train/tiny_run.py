@@ -14,7 +14,8 @@ from patchpm.train.data import load_data
 from patchpm.train.framing import frame
 from patchpm.train.matrix import prefix_file
 from patchpm.train.prefix_model import PrefixModel
-from patchpm.train.recipe import Recipe, read_recipe
+from patchpm.train.recipe import Recipe
+from patchpm.train.recipe_toml import read_recipe
 from patchpm.train.rows import Rows, make_rows
 from tests.model.tiny import llama, tokenizer
 
@@ -24,6 +25,8 @@ TEXT = [f"Sentence number {number} is about the capital of France and its rivers
 PAIRS = [(f"say {word}", f"good {word}", f"bad {word}") for word in ("one", "two", "three", "four", "five", "six")]
 WIDTH = 32
 """Of the tiny model."""
+END: int = tokenizer().convert_tokens_to_ids("<|im_end|>")
+"""The token that ends a turn."""
 
 RECIPE = """
 schema = 2
@@ -164,7 +167,7 @@ def write_recipe(folder: Path, text: str = RECIPE) -> Path:
 def tiny_model() -> Any:
     """A random Llama that ends a reply with `<|im_end|>`."""
     made = llama()
-    made.generation_config.eos_token_id = 2
+    made.generation_config.eos_token_id = END
     return made
 
 

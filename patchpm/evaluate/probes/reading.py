@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 import torch
@@ -46,7 +46,7 @@ class Reader:
     own: Callable[[], Readings]
     """The base model's own replies to these rows."""
     judge: Callable[[], Scorer]
-    progress: Progress = field(compare=False)
+    progress: Progress
 
     @cached_property
     def opening(self) -> Opening:

@@ -6,7 +6,8 @@ import pytest
 
 from patchpm.errors import UsageError
 from patchpm.patch.digest import Digest
-from patchpm.train.recipe import DpoRecipe, ForeignersRecipe, SftRecipe, StopRecipe, read_recipe
+from patchpm.train.recipe import DpoRecipe, ForeignersRecipe, SftRecipe, StopRecipe
+from patchpm.train.recipe_toml import read_recipe
 from tests.train.tiny_run import FOREIGNERS, PAIR_SOURCE, RECIPE, STOP, with_tables, write_recipe
 
 RECIPES = Path(__file__).parents[2] / "recipes"
