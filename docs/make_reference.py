@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from generator import claims, commands, environment, errors, schemas
+from generator import claims, commands, environment, errors, recipes, schemas
 
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = "docs/reference"
@@ -21,6 +21,7 @@ def pages() -> dict[str, str]:
         f"{REFERENCE}/commands.md": commands.page(),
         f"{REFERENCE}/errors.md": errors.page(ROOT / "patchpm"),
         f"{REFERENCE}/environment.md": environment.page(ROOT / "patchpm" / "settings.py"),
+        f"{REFERENCE}/recipes.md": recipes.page(ROOT / "patchpm"),
         f"{REFERENCE}/schemas.md": schemas.page(ROOT / "registry_schema"),
         "README.md": claims.with_claims((ROOT / "README.md").read_text("utf-8"), ROOT / CLAIMS),
     }

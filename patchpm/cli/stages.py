@@ -30,12 +30,16 @@ class LineProgress:
         self._clock = clock
         self._began: dict[str, tuple[float, int]] = {}
         """When each part was first heard of, and what was done of it then."""
+        self._done: dict[str, int] = {}
         self._said: dict[str, float] = {}
 
     def __call__(self, part: str, done: int, total: int, figures: dict[str, float]) -> None:
         """Hear of some progress."""
         now = self._clock()
-        began, before = self._began.setdefault(part, (now, done))
+        if done <= self._done.get(part, done):  # it is new, or starts once more on other rows
+            self._began[part] = (now, done)
+        began, before = self._began[part]
+        self._done[part] = done
         if part in self._said and done < total and now - self._said[part] < SECONDS:
             return
         self._said[part] = now

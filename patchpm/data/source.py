@@ -25,11 +25,13 @@ class Source:
     """A file with rows: beside the recipe, or inside one exact wheel of the package index."""
 
     name: str
+    """What statements and claims call it."""
     licence: str
     """SPDX expression of the rows."""
     wheel: str
     """`name==version` of the package that has the file; empty for a file beside the recipe."""
     wheel_sha256: str
+    """Of the wheel, in hex."""
     file: str
     """Path in the wheel or beside the recipe: `.txt` (a row a line), `.csv` or `.jsonl`."""
     field: tuple[str, ...]
@@ -208,6 +210,4 @@ def _cell(record: dict[str, object], column: str) -> str:
 
 
 def _unreadable(source: Source, why: str) -> UsageError:
-    return UsageError(
-        "invalid-recipe", f"the source {source.name} cannot be read", why=f"{source.file}: {why}"[:300]
-    )
+    return UsageError("invalid-recipe", f"the source {source.name} cannot be read", why=f"{source.file}: {why}"[:300])

@@ -59,7 +59,8 @@ def _check(
         if parts:
             measured = _measured(bench(), metric, rows, parts, prefix)
             if measured is None:
-                return Unmeasurable(f"nothing in {rows} gives a figure of {claim.metric}")
+                few = "" if limit is None else " in so few of them"
+                return Unmeasurable(f"no row of {rows} gives a figure of {claim.metric}{few}")
             return compare(claim, measured, complete=_count(whole) == _count(parts))
     return Unmeasurable(f"there are no rows called {rows} here for {claim.metric}")
 

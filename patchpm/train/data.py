@@ -69,9 +69,22 @@ def _split(use: TrainSource, folder: Path, cache: Path, off_limits: OffLimits, t
     """Split one source; what is used goes to `taken`, and what is there already is passed over."""
     rows = source_rows(use.source, folder, cache, seed=_SPLIT_SEED)
     free = [record for record in rows.records if record.key not in taken and record not in off_limits]
-    used = free[: use.train + use.dev]
-    missing = use.train + use.dev - len(used)
+    train, dev = _apart(free, use)
+    missing = use.train + use.dev - len(train) - len(dev)
     if missing:
         raise too_few(use.source, len(free), missing)
-    taken.update(record.key for record in used)
-    return SplitSource(use, rows.digest, tuple(used[: use.train]), tuple(used[use.train :]))
+    taken.update(record.key for record in (*train, *dev))
+    return SplitSource(use, rows.digest, tuple(train), tuple(dev))
+
+
+def _apart(records: list[Record], use: TrainSource) -> tuple[list[Record], list[Record]]:
+    """Train and dev rows; where rows have groups, no group is in both, since dev stands for what is held out."""
+    if not use.source.group:
+        return records[: use.train], records[use.train : use.train + use.dev]
+    names = sorted({record.group for record in records}, key=lambda name: Digest.of(name.lower().encode()).hex)
+    dev_groups: set[str] = set()
+    dev: list[Record] = []
+    while len(dev) < use.dev and names:
+        dev_groups.add(names.pop())
+        dev = [record for record in records if record.group in dev_groups]
+    return [record for record in records if record.group not in dev_groups][: use.train], dev[: use.dev]

@@ -21,7 +21,7 @@ from patchpm.train.team import Team
 
 _BATCH = 32
 """Pairs read together where no gradient is needed."""
-_DEV_PAIRS = 160
+_DEV_PAIRS = 200
 _BALANCE_WEIGHT = 10.0
 """What half a unit of imbalance counts against the KL anchor, when steps are compared."""
 

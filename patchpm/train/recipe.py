@@ -12,7 +12,7 @@ TARGET, PAIR, KEEP = "target", "pair", "keep"
 KINDS = (TARGET, PAIR, KEEP)
 """What the rows of a source are: prompts that are the patch's business; the same with the better and the worse reply;
 prompts to which the base model's replies shall stay as they are."""
-GIVEN, INSTRUCTION, MODEL, BEST = "given", "instruction", "model", "best-of"
+GIVEN, INSTRUCTION, MODEL, BEST, MASKED = "given", "instruction", "model", "best-of", "masked"
 SFT, BASE, TEACHER, NONE = "sft", "base", "teacher", "none"
 PREFER, BALANCE = "prefer", "balance"
 
@@ -47,13 +47,14 @@ class TeacherRecipe:
     instruction: str
     """For `instruction`, and for `best-of` if there is one."""
     model: str
-    """For `model`: the folder of the safer model."""
+    """For `model`: the folder of the safer model, found from the recipe's folder."""
     samples: int
-    """For `best-of`."""
+    """For `best-of`: how many are drawn."""
     scorer: str
-    """For `best-of`: what scores the samples; see `patchpm.train.scorer`. It is the filter, so no judge of claims."""
+    """For `best-of` and `masked`: what scores samples or words; see `patchpm.train.scorer`. It is the filter, so no judge of claims."""
     limit: float
-    """For `best-of`: a prompt is used only if its best sample scores below this."""
+    """For `best-of`: a prompt is used only if its best sample scores below this. For `masked`: a word is left out if it
+    scores this or more."""
     margin: float
     """For `best-of`: and if its worst sample scores higher than the best by this."""
     tokens: int
@@ -78,6 +79,10 @@ class SftRecipe:
     """How many tokens of a reply the KL is taken on."""
     tokens: int
     """How many tokens of a wanted reply are imitated: few make the decision count for more than the wording."""
+    distil: bool
+    """Whether the teacher's distribution is learnt instead of its words; not for a teacher of kind `given`."""
+    temperature: float
+    """Divides the teacher's logits for that: below 1 makes it surer than it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +92,7 @@ class DpoRecipe:
     steps: int
     """0 leaves the stage out."""
     rate: float
+    """Peak learning rate, as in the first stage."""
     pairs: int
     """Pairs a step with the wanted reply preferred."""
     reverse: int
@@ -98,6 +104,7 @@ class DpoRecipe:
     hardest: float
     """Share of the pairs that is trained on: those that the reference is most wrong about."""
     beta: float
+    """How much a difference of log-probabilities counts."""
     reference: str
     """Against which log-probabilities: of the prefix after `sft`, of the `base`, of the `teacher` (its
     instruction), or `none`: the two replies are compared as they are."""
@@ -108,6 +115,7 @@ class DpoRecipe:
     imitate_weight: float
     """Weight of the first stage's loss on the preferred replies."""
     keep_weight: float
+    """Weight of the KL anchor, on the first 8 tokens of the base's replies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,11 +123,11 @@ class ForeignersRecipe:
     """Prefixes of other patches that stand beside this one in training, so that it works beside any."""
 
     share: float
-    """Of the steps."""
+    """Share of the steps in which there are some."""
     most: int
-    """At once."""
+    """How many at once, at most."""
     prefixes: tuple[str, ...]
-    """Trained prefixes, as files."""
+    """Trained prefixes: `.safetensors` files, found from the recipe's folder."""
     texts: tuple[str, ...]
     """Instructions of imaginary patches; their token embeddings stand for a prefix."""
 
@@ -140,7 +148,8 @@ class TrainSource:
 
     source: Source
     kind: str
-    """One of `KINDS`."""
+    """What the rows are. `target`: prompts that are the patch's business. `pair`: the same with a better and a worse
+    reply. `keep`: prompts to which the base model's replies shall stay as they are."""
     train: int
     """Rows to train on."""
     dev: int
@@ -156,11 +165,13 @@ class Recipe:
     folder: Path
     """Where it lies, so that its own files are found."""
     seed: int
+    """Decides the order of rows, who is there in company, and what is drawn; not how rows are split."""
     domain: str
+    """Which risk the patch is for: `toxicity`, `bias`, `harmfulness`, `privacy`, `backdoor`, or `x-...`."""
     precision: str
     """In which the base is run: `float32`, `bfloat16`, or `auto` for the faster one on the machine."""
     suites: tuple[str, ...]
-    """Suites whose rows, and what is like them, are not trained on."""
+    """Suites whose rows, and what is like them, are not trained on: names, or `.toml` files beside the recipe."""
     prefix: PrefixRecipe
     teacher: TeacherRecipe
     sft: SftRecipe

@@ -23,6 +23,7 @@ from patchpm.train.recipe import (
     INSTRUCTION,
     KEEP,
     KINDS,
+    MASKED,
     MODEL,
     NONE,
     PAIR,
@@ -97,7 +98,7 @@ def _prefix(table: Table) -> PrefixRecipe:
 
 
 def _teacher(table: Table) -> TeacherRecipe:
-    kind = table.choice("kind", (GIVEN, INSTRUCTION, MODEL, BEST))
+    kind = table.choice("kind", (GIVEN, INSTRUCTION, MODEL, BEST, MASKED))
     recipe = TeacherRecipe(
         kind=kind,
         words=table.text("words"),
@@ -105,7 +106,7 @@ def _teacher(table: Table) -> TeacherRecipe:
         instruction=table.text("instruction", default=None if kind == INSTRUCTION else ""),
         model=table.text("model", default=None if kind == MODEL else ""),
         samples=table.integer("samples", low=2, default=None if kind == BEST else 2),
-        scorer=table.text("scorer", default=None if kind == BEST else ""),
+        scorer=table.text("scorer", default=None if kind in (BEST, MASKED) else ""),
         limit=table.number("limit", low=0, high=1, default=1.0),
         margin=table.number("margin", low=0, high=1, default=0.0),
         tokens=table.integer("tokens", low=1),
@@ -123,6 +124,8 @@ def _sft(table: Table) -> SftRecipe:
         keep_weight=table.number("keep_weight", low=0, default=1.0),
         keep_tokens=table.integer("keep_tokens", low=1, default=8),
         tokens=table.integer("tokens", low=1, default=64),
+        distil=table.flag("distil"),
+        temperature=table.number("temperature", low=0.1, high=10, default=1.0),
     )
     table.close()
     return recipe
@@ -224,6 +227,8 @@ def _check_dev(recipe: Recipe) -> None:
 
 
 def _check_dpo(recipe: Recipe) -> None:
+    if recipe.sft.distil and recipe.teacher.kind in (GIVEN, BEST):
+        raise UsageError("invalid-recipe", "sft.distil needs a teacher of kind instruction, model or masked")
     if recipe.dpo.reverse and recipe.teacher.kind != GIVEN:
         raise UsageError("invalid-recipe", "dpo.reverse needs the replies of a teacher of kind given")
     if recipe.dpo.reference == TEACHER and not recipe.teacher.instruction:

@@ -27,6 +27,8 @@ class TargetRow:
     """Replies of the teacher, any of which will do."""
     loser: tuple[int, ...]
     """A reply that is not wanted; empty where none is needed."""
+    taught: Reply | None = None
+    """The teacher's reply with its distribution, for teachers that have one."""
 
     def view(self, dice: random.Random) -> tuple[int, ...]:
         """One of the wanted replies."""
@@ -73,9 +75,7 @@ def make_rows(
 
     def part(rows: Callable[[SplitSource], Sequence[Record]]) -> Part:
         return Part(
-            targets=tuple(
-                row for split in data.of_kind(TARGET) for row in _targets(model, teacher, rows(split))
-            ),
+            targets=tuple(row for split in data.of_kind(TARGET) for row in _targets(model, teacher, rows(split))),
             pairs=tuple(_pair(model, record) for split in data.of_kind(PAIR) for record in rows(split)),
             keeps=tuple(
                 row for split in data.of_kind(KEEP) for row in _keeps(model, base, recipe, rows(split), cache, progress)
@@ -103,7 +103,7 @@ def _targets(model: PrefixModel, teacher: Teacher, records: Sequence[Record]) ->
         return []
     wanted = teacher.wanted([record.prompt for record in records])
     return [
-        TargetRow(model.frame.tail(record.prompt), found.wanted, found.loser)
+        TargetRow(model.frame.tail(record.prompt), found.wanted, found.loser, found.taught)
         for record, found in zip(records, wanted, strict=True)
         if found is not None
     ]

@@ -17,6 +17,7 @@ from patchpm.errors import UsageError
 from patchpm.patch.digest import Digest
 from patchpm.patch.release import PREFIX
 from patchpm.settings import Folders
+from patchpm.train import used
 from patchpm.train.base_model import load_model, weights_digest
 from patchpm.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from patchpm.train.data import TrainingData, load_data
@@ -25,12 +26,11 @@ from patchpm.train.foreigners import load_foreigners
 from patchpm.train.loop import Report, descend
 from patchpm.train.matrix import prefix_file, read_matrix
 from patchpm.train.prefix_model import PrefixModel
-from patchpm.train.recipe import Recipe
+from patchpm.train.recipe import MODEL, Recipe
 from patchpm.train.recipe_toml import read_recipe
 from patchpm.train.rows import make_rows
 from patchpm.train.sft import Sft
 from patchpm.train.team import Team
-from patchpm.train import used
 from patchpm.train.used import Used, row_digest
 
 TRAINING = "training.json"
@@ -88,7 +88,7 @@ def train(recipe_path: Path, base: Path, out: Path, *, seed: int | None = None, 
 
 
 def first_prefix(model: PrefixModel, recipe: Recipe) -> Tensor:
-    """Where training starts: an earlier prefix, or the initial text's embeddings, repeated or cut to the number of rows.
+    """Where training starts: an earlier prefix, or the initial text's embeddings, as many rows as are asked for.
 
     Raises:
         UsageError: `prefix-not-found`, or `invalid-recipe` for an earlier prefix of another length.
@@ -144,6 +144,8 @@ def _run_name(recipe: Recipe, base: Digest) -> str:
     parts = [str(recipe.digest), str(recipe.seed), str(base)]
     if recipe.prefix.initial_prefix:
         parts.append(str(Digest.of((recipe.folder / recipe.prefix.initial_prefix).read_bytes())))
+    if recipe.teacher.kind == MODEL:
+        parts.append(str(weights_digest(recipe.folder / recipe.teacher.model)))
     if recipe.foreigners.share:
         parts += [str(Digest.of((recipe.folder / name).read_bytes())) for name in recipe.foreigners.prefixes]
     return hashlib.sha256(" ".join(parts).encode()).hexdigest()

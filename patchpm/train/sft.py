@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -10,8 +12,9 @@ from torch import Tensor
 from patchpm.train.foreigners import Company, Foreigners
 from patchpm.train.keep import keep_loss, read_own
 from patchpm.train.losses import imitation
-from patchpm.train.prefix_model import PrefixModel, Reading
+from patchpm.train.prefix_model import Opening, PrefixModel
 from patchpm.train.recipe import SftRecipe
+from patchpm.train.replies import Reply
 from patchpm.train.rows import KeepRow, Rows, TargetRow
 from patchpm.train.schedule import Schedule
 from patchpm.train.team import Team
@@ -69,7 +72,30 @@ class Sft:
         keeps: list[KeepRow] | tuple[KeepRow, ...],
     ) -> dict[str, Tensor]:
         opening = self._model.opening(company.around(prefix))
-        said: Reading = self._model.read(opening, [row.tail for row in targets], [reply[: self._recipe.tokens] for reply in wanted])
+        said = self._said(opening, targets, wanted)
         places = self._recipe.keep_tokens
         kept = keep_loss(self._model, read_own(self._model, opening, keeps, places), company, keeps, places)
-        return {"imitate": imitation(said), "keep": self._recipe.keep_weight * kept}
+        return {"imitate": said, "keep": self._recipe.keep_weight * kept}
+
+    def _said(self, opening: Opening, targets: Sequence[TargetRow], wanted: list[tuple[int, ...]]) -> Tensor:
+        """How far the patched model is from saying what the teacher says.
+
+        Learning a distribution is learning to stay with a base that sees another prompt.
+        """
+        if self._recipe.distil:
+            taught = [
+                KeepRow(row.tail, _sharper(row.taught, self._recipe.temperature)) for row in targets if row.taught
+            ]
+            places = self._recipe.tokens
+            return keep_loss(self._model, read_own(self._model, opening, taught, places), Company(), taught, places)
+        reading = self._model.read(
+            opening, [row.tail for row in targets], [reply[: self._recipe.tokens] for reply in wanted]
+        )
+        return imitation(reading)
+
+
+def _sharper(reply: Reply, temperature: float) -> Reply:
+    """The same reply of a surer teacher; what its likely tokens leave over is shared out among them."""
+    if temperature == 1.0:
+        return reply
+    return replace(reply, top_logs=(reply.top_logs / temperature).log_softmax(-1))

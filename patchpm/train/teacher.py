@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +19,13 @@ from patchpm.errors import UsageError
 from patchpm.patch.digest import Digest
 from patchpm.train.base_model import load_model, weights_digest
 from patchpm.train.prefix_model import PrefixModel
-from patchpm.train.recipe import BEST, GIVEN, INSTRUCTION, Recipe
+from patchpm.train.recipe import BEST, INSTRUCTION, MASKED, MODEL, Recipe
 from patchpm.train.replies import Progress, Reply, end_tokens, greedy_replies, sampled_replies
 
 TOP = 64
 """Of how many tokens the base's probability is kept at each place of a reply."""
+_PIECE = re.compile(r"\S+\s*|\s+")
+"""A word with the space behind it."""
 _FORM = "patchpm-own-replies-v2"
 
 
@@ -34,6 +37,8 @@ class Taught:
     """Replies, any of which will do."""
     loser: tuple[int, ...]
     """A reply that is not wanted; empty where none is needed."""
+    taught: Reply | None = None
+    """The reply with the teacher's distribution, where it has one."""
 
 
 class Teacher:
@@ -64,16 +69,19 @@ class Teacher:
         kind = self._recipe.teacher.kind
         if kind == BEST:
             return self._best_of(prompts)
-        if kind == GIVEN:
-            given = tuple(reply_ids(self._model, self._recipe.teacher.replies))
-            wanted = [given] * len(prompts)
-        else:
-            replies = self._instructed(prompts) if kind == INSTRUCTION else self._other_model(prompts)
-            wanted = [(reply.ids,) for reply in replies]
+        replies: Sequence[Reply | None] = [None] * len(prompts)
+        if kind == INSTRUCTION:
+            replies = self._instructed(prompts)
+        elif kind == MASKED:
+            replies = self._masked(prompts)
+        elif kind == MODEL:
+            replies = self._other_model(prompts)
+        given = tuple(reply_ids(self._model, self._recipe.teacher.replies))
+        wanted = [given if reply is None else (reply.ids,) for reply in replies]
         losers: Sequence[tuple[int, ...]] = [()] * len(prompts)
         if self._recipe.dpo.steps:
             losers = [reply.ids for reply in self._own(self._model, self._base, prompts)]
-        return [Taught(good, bad) for good, bad in zip(wanted, losers, strict=True)]
+        return [Taught(*taught) for taught in zip(wanted, losers, replies, strict=True)]
 
     def _instructed(self, prompts: Sequence[str]) -> list[Reply]:
         """The base under the instruction, which stands where the prefix will stand.
@@ -82,6 +90,20 @@ class Teacher:
         """
         text = self._model.embed_text(self._recipe.teacher.instruction)
         return greedy_replies(self._model, text, prompts, tokens=self._recipe.teacher.tokens, progress=self._progress)
+
+    def _masked(self, prompts: Sequence[str]) -> list[Reply]:
+        """The base as if the bad words had not been said."""
+        from patchpm.train.scorer import load_scorer
+
+        teacher = self._recipe.teacher
+        scorer = load_scorer(teacher.scorer)
+
+        def masked(prompt: str) -> str:
+            pieces = _PIECE.findall(prompt)
+            scores = scorer.score([piece.strip() for piece in pieces])
+            return "".join(piece for piece, score in zip(pieces, scores, strict=True) if score < teacher.limit)
+
+        return self._own(self._model, self._base, [masked(prompt) for prompt in prompts])
 
     def _other_model(self, prompts: Sequence[str]) -> list[Reply]:
         folder = self._recipe.folder / self._recipe.teacher.model

@@ -51,6 +51,13 @@ def test_a_resumed_part_reckons_with_what_it_did_itself() -> None:
     assert told((0, "sft", 90, 110), (40, "sft", 100, 110))[-1] == "sft 100/110  40s left"
 
 
+def test_a_part_that_starts_once_more_is_reckoned_anew() -> None:
+    lines = told(
+        (0, "replies", 64, 128), (100, "replies", 128, 128), (200, "replies", 64, 192), (240, "replies", 128, 192)
+    )
+    assert lines[-2:] == ["replies 64/192", "replies 128/192  40s left"]
+
+
 def test_where_no_terminal_is_the_lines_go_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
     with stages() as progress:
         progress("prompts", 1, 2, {})

@@ -52,6 +52,11 @@ def test_a_template_frames_what_is_asked_but_not_what_tells_rows_apart(tmp_path:
     assert prompts_of(tmp_path, "one\ntwo\n", template="Write a sentence.") == ["Write a sentence."] * 2
 
 
+def test_only_the_first_words_are_asked_if_so_wanted(tmp_path: Path) -> None:
+    record = rows_of(tmp_path, "one two  three four\n", words=3, template="Go on: {}").records[0]
+    assert (record.prompt, record.asked) == ("Go on: one two three", "one two three four")
+
+
 def test_the_group_is_the_value_of_its_column(tmp_path: Path) -> None:
     records = rows_of(tmp_path, CSV, file="a.csv", field="ask", group="kind", shuffle=False).records
     assert [record.group for record in records] == ["a", "b", "a"]

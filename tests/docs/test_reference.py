@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,9 @@ from patchpm.errors import ExitCode
 from tests.docs.givens import ROOT
 
 sys.path.insert(0, str(ROOT / "docs"))  # docs/make_reference.py is a program, and finds its modules beside itself
-commands, environment, errors, error_sites, schemas = (
+commands, environment, errors, error_sites, recipes, schemas = (
     importlib.import_module(f"generator.{name}")
-    for name in ("commands", "environment", "errors", "error_sites", "schemas")
+    for name in ("commands", "environment", "errors", "error_sites", "recipes", "schemas")
 )
 Site = error_sites.Site
 
@@ -53,6 +54,18 @@ def test_every_schema_is_listed_and_the_page_is_plain_text() -> None:
     assert names
     assert all(name in page for name in names)
     assert all(line.isprintable() for line in page.splitlines())
+
+
+def test_every_key_of_a_recipe_is_listed_with_its_default() -> None:
+    page = recipes.page(ROOT / "patchpm")
+    for path in sorted((ROOT / "recipes").glob("foreigners/*.toml")):
+        for name, value in tomllib.loads(path.read_text()).items():
+            tables = value if isinstance(value, list) else [value]
+            keys = {key for one in tables if isinstance(one, dict) for key in one} or {name}
+            assert all(f"| `{key}` |" in page for key in keys)
+    assert "| `rate` | number (at least 0) | `0.005` |" in page
+    assert '| `goal` | `"prefer"` or `"balance"` | `"prefer"` |' in page
+    assert "| `replies` | list of texts | needed for `given` |" in page
 
 
 def _sites(folder: Path, source: str) -> object:

@@ -79,9 +79,12 @@ def test_rows_of_a_group_that_is_held_out_are_not_trained_on(tmp_path: Path) -> 
     (tmp_path / "held.csv").write_text("who,ask\nbaker,why bread\n")
     rows = [("baker", f"what bread on day {number}") for number in range(6)]
     rows += [("cook", f"what soup on day {number}") for number in range(6)]
+    rows += [("pilot", f"which plane on day {number}") for number in range(6)]
     (tmp_path / "h.csv").write_text("who,ask\n" + "".join(f"{who},{ask}\n" for who, ask in rows))
     found = load_data(read_recipe(path), tmp_path).of_kind("target")[0]
-    assert {record.group for record in (*found.train, *found.dev)} == {"cook"}
+    train, dev = ({record.group for record in part} for part in (found.train, found.dev))
+    assert train | dev == {"cook", "pilot"}
+    assert not train & dev, "dev stands for groups that are new"
 
 
 def test_too_few_rows_are_an_error_that_says_how_many_are_missing(tmp_path: Path) -> None:
@@ -147,7 +150,7 @@ def test_whatever_the_files_hold_nothing_measured_on_and_nothing_like_it_is_trai
 
 def test_the_demos_prompts_are_unlike_any_own_training_prompt() -> None:
     folder = RECIPES / "harmfulness"
-    demo = json.loads((folder / "demo_prompts.json").read_text())
+    demo = json.loads((RECIPES / "demo_prompts.json").read_text())
     near = NearDuplicates(demo["harmful"] + demo["benign"])
     for name in ("harmful_train", "contrast_train", "everyday_train"):
         assert [line for line in (folder / f"{name}.txt").read_text().splitlines() if line in near] == []

@@ -59,6 +59,19 @@ def test_the_weight_of_the_anchor_counts(tmp_path: Path) -> None:
     assert float(thrice["imitate"]) == float(once["imitate"])
 
 
+def test_only_the_first_tokens_of_a_wanted_reply_are_imitated(tmp_path: Path) -> None:
+    made = setting(tmp_path)
+    short = replace(made, recipe=replace(made.recipe, sft=replace(made.recipe.sft, tokens=2)))
+    prefix = random_prefix(6)
+    targets = made.rows.dev.targets
+    with torch.no_grad():
+        opening = made.model.opening(prefix)
+        said = made.model.read(opening, [row.tail for row in targets], [row.wanted[0][:2] for row in targets])
+        figure = stage(short).dev(prefix) - stage(made).dev(prefix)
+        whole = made.model.read(opening, [row.tail for row in targets], [row.wanted[0] for row in targets])
+    assert figure == pytest.approx(float(imitation(said) - imitation(whole)), abs=1e-4)
+
+
 def test_the_figure_on_dev_rows_is_the_mean_of_the_loss_alone_and_in_company(tmp_path: Path) -> None:
     made = setting(tmp_path, with_tables(RECIPE, FOREIGNERS))
     foreigners = load_foreigners(made.recipe, made.model)

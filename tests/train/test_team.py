@@ -40,9 +40,7 @@ def launched(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PATCHPM_HOME": str(folder / "home"), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     environment["CUDA_VISIBLE_DEVICES"] = ""
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", *arguments]
-    return subprocess.run(
-        launch, cwd=folder, env=environment, capture_output=True, text=True, timeout=600, check=False
-    )
+    return subprocess.run(launch, cwd=folder, env=environment, capture_output=True, text=True, timeout=600, check=False)
 
 
 def test_one_process_is_a_team_of_its_own() -> None:

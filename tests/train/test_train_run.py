@@ -195,6 +195,20 @@ def test_the_first_prefix_repeats_its_text_up_to_its_length(tmp_path: Path, base
     assert all((rows[number] == rows[number % period]).all() for number in range(6))
 
 
+def test_training_may_start_from_an_earlier_prefix_whose_rows_count_as_used(tmp_path: Path, base: Path) -> None:
+    first = train(write_recipe(tmp_path / "first"), base, tmp_path / "one", progress=Watch())
+    earlier = RECIPE.replace("initial_text", 'initial_prefix = "../one/prefix.safetensors"\ninitial_text')
+    later = write_recipe(tmp_path / "later", earlier.replace("train = 6", "train = 2").replace("dev = 2", "dev = 1"))
+    model, recipe = load_model(base), read_recipe(later)
+    assert prefix_file(first_prefix(model, recipe)) == first.prefix.read_bytes()
+    second = train(later, base, tmp_path / "two", progress=Watch())
+    before, after = (Used.read(made.used.read_bytes()).rows for made in (first, second))
+    assert before <= after
+    write_recipe(tmp_path / "later", earlier.replace("tokens = 6\nanchor", "tokens = 7\nanchor"))
+    with pytest.raises(UsageError, match="rows"):
+        first_prefix(model, read_recipe(later))
+
+
 def test_bfloat16_trains_a_prefix_much_like_that_of_float32(tmp_path: Path, base: Path) -> None:
     prefixes = []
     for precision in ("float32", "bfloat16"):

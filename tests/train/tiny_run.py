@@ -136,11 +136,6 @@ rows = 40
 """
 
 
-def with_sources(recipe: str, extra: str) -> str:
-    """A recipe with further sources behind its own."""
-    return recipe + extra
-
-
 def with_tables(recipe: str, *tables: str) -> str:
     """A recipe with further tables before its sources."""
     head, mark, sources = recipe.partition("[[source]]")
