@@ -9,6 +9,7 @@ import click
 from patchpm.cli.options import json_option
 from patchpm.cli.output import emit, line
 from patchpm.cli.stages import stages
+from patchpm.patch.strict_json import JsonValue
 
 
 @click.command(
@@ -41,5 +42,5 @@ def command(recipe: Path, base: Path, out: Path, seed: int | None, as_json: bool
         line(f"statement  {result.training}")
         line(f"rows used  {result.used}")
 
-    files = {"prefix": str(result.prefix), "training": str(result.training), "used": str(result.used)}
+    files: dict[str, JsonValue] = {"prefix": str(result.prefix), "training": str(result.training), "used": str(result.used)}
     emit(files, human, as_json=as_json)

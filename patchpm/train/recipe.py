@@ -51,7 +51,8 @@ class TeacherRecipe:
     samples: int
     """For `best-of`: how many are drawn."""
     scorer: str
-    """For `best-of` and `masked`: what scores samples or words; see `patchpm.train.scorer`. It is the filter, so no judge of claims."""
+    """For `best-of` and `masked`: what scores samples or words; see `patchpm.train.scorer`. It is the filter, hence no
+    judge of claims."""
     limit: float
     """For `best-of`: a prompt is used only if its best sample scores below this. For `masked`: a word is left out if it
     scores this or more."""

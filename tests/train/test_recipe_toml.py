@@ -45,7 +45,7 @@ def test_a_table_that_is_left_out_leaves_its_part_of_the_training_out(tmp_path: 
     assert recipe.dpo == DpoRecipe(0, 5e-3, 4, 0, 4, 64, 1.0, 0.1, "sft", "prefer", False, 0.0, 1.0)
     assert recipe.foreigners == ForeignersRecipe(0.0, 1, (), ())
     assert recipe.stop == StopRecipe(0, 4)
-    assert read_recipe(write_recipe(tmp_path, without("sft"))).sft == SftRecipe(0, 1e-2, 4, 6, 1.0, 8, 64)
+    assert read_recipe(write_recipe(tmp_path, without("sft"))).sft == SftRecipe(0, 1e-2, 4, 6, 1.0, 8, 64, False, 1.0)
 
 
 def test_another_seed_may_be_asked_for(tmp_path: Path) -> None:
