@@ -42,5 +42,9 @@ def command(recipe: Path, base: Path, out: Path, seed: int | None, as_json: bool
         line(f"statement  {result.training}")
         line(f"rows used  {result.used}")
 
-    files: dict[str, JsonValue] = {"prefix": str(result.prefix), "training": str(result.training), "used": str(result.used)}
+    files: dict[str, JsonValue] = {
+        "prefix": str(result.prefix),
+        "training": str(result.training),
+        "used": str(result.used),
+    }
     emit(files, human, as_json=as_json)
