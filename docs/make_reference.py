@@ -12,7 +12,7 @@ from generator import claims, commands, environment, errors, recipes, schemas
 
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = "docs/reference"
-CLAIMS = "recipes/harmfulness/1.0.0/claims.json"
+RECIPES = "recipes"
 
 
 def pages() -> dict[str, str]:
@@ -23,7 +23,7 @@ def pages() -> dict[str, str]:
         f"{REFERENCE}/environment.md": environment.page(ROOT / "patchpm" / "settings.py"),
         f"{REFERENCE}/recipes.md": recipes.page(ROOT / "patchpm"),
         f"{REFERENCE}/schemas.md": schemas.page(ROOT / "registry_schema"),
-        "README.md": claims.with_claims((ROOT / "README.md").read_text("utf-8"), ROOT / CLAIMS),
+        "README.md": claims.with_claims((ROOT / "README.md").read_text("utf-8"), claims.newest(ROOT / RECIPES)),
     }
 
 

@@ -29,7 +29,7 @@ def check_held_out(suites: Sequence[Suite], used: Used, judge: str) -> None:
             "trained-on",
             f"{len(seen)} held-out rows were used in training this prefix",
             why=f"among them, of {name}: {prompt[:200]}",
-            next="name this suite in `held_out` of the recipe and train again, or leave the suite out",
+            next="name this suite in `suites` of the recipe and train again, or leave the suite out",
         )
     judged = any(metric.judged for suite in suites for part in suite.parts for metric in metrics_of(part.measure))
     if judged and used.filter == judge:

@@ -81,10 +81,10 @@ def _apart(records: list[Record], use: TrainSource) -> tuple[list[Record], list[
     """Train and dev rows; where rows have groups, no group is in both, since dev stands for what is held out."""
     if not use.source.group:
         return records[: use.train], records[use.train : use.train + use.dev]
-    names = sorted({record.group for record in records}, key=lambda name: Digest.of(name.lower().encode()).hex)
+    names = sorted({record.group.lower() for record in records}, key=lambda name: Digest.of(name.encode()).hex)
     dev_groups: set[str] = set()
     dev: list[Record] = []
     while len(dev) < use.dev and names:
         dev_groups.add(names.pop())
-        dev = [record for record in records if record.group in dev_groups]
-    return [record for record in records if record.group not in dev_groups][: use.train], dev[: use.dev]
+        dev = [record for record in records if record.group.lower() in dev_groups]
+    return [record for record in records if record.group.lower() not in dev_groups][: use.train], dev[: use.dev]

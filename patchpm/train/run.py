@@ -73,6 +73,7 @@ def train(recipe_path: Path, base: Path, out: Path, *, seed: int | None = None, 
     cache = Folders.of_user().cache
     recipe = read_recipe(recipe_path).with_seed(seed)
     data = load_data(recipe, cache)
+    saw = _used(recipe, data)
     digest = weights_digest(base)
     model = load_model(base, separator=recipe.prefix.separator, precision=recipe.precision)
     result = TrainResult(out / PREFIX, out / TRAINING, out / used.FILE)
@@ -80,7 +81,7 @@ def train(recipe_path: Path, base: Path, out: Path, *, seed: int | None = None, 
     report = progress if team.leads else _silent
     prefix = _train(model, digest, recipe, data, cache, out / CHECKPOINT, team, report)
     if team.leads:
-        write_atomic(result.used, _used(recipe, data).write())
+        write_atomic(result.used, saw.write())
         write_atomic(result.training, _statement(recipe, data))
         write_atomic(result.prefix, prefix_file(prefix))
     team.wait()
@@ -118,7 +119,7 @@ def _train(
     """Run both stages, from the checkpoint if there is one."""
     rows = make_rows(model, base, recipe, data, cache, lambda done, total: progress("replies", done, total, {}))
     foreigners = load_foreigners(recipe, model)
-    run = _run_name(recipe, base)
+    run = _run_name(recipe, base, data)
     state = load_checkpoint(path, run) or Checkpoint.start(run, Sft.name, first_prefix(model, recipe))
     if state.stage == Sft.name:
         prefix = state.prefix
@@ -139,9 +140,10 @@ def _silent(_part: str, _done: int, _total: int, _figures: dict[str, float]) -> 
     """Report nothing: one process of a team speaks for all."""
 
 
-def _run_name(recipe: Recipe, base: Digest) -> str:
+def _run_name(recipe: Recipe, base: Digest, data: TrainingData) -> str:
     """Digest of everything that decides the outcome: a checkpoint is good for one run only."""
     parts = [str(recipe.digest), str(recipe.seed), str(base)]
+    parts += [row_digest(record.key) for record in data.trained_on]
     if recipe.prefix.initial_prefix:
         parts.append(str(Digest.of((recipe.folder / recipe.prefix.initial_prefix).read_bytes())))
     if recipe.teacher.kind == MODEL:
@@ -152,13 +154,25 @@ def _run_name(recipe: Recipe, base: Digest) -> str:
 
 
 def _used(recipe: Recipe, data: TrainingData) -> Used:
-    """The rows of this run, and those of the prefix that it started from."""
+    """The rows of this run, and those of the prefix that it started from.
+
+    Raises:
+        UsageError: `used-not-found` where nobody knows what the earlier prefix saw.
+    """
     rows = {row_digest(record.key) for record in data.trained_on}
-    if recipe.prefix.initial_prefix:
-        earlier = (recipe.folder / recipe.prefix.initial_prefix).with_name(used.FILE)
-        if earlier.is_file():
-            rows |= Used.read(earlier.read_bytes()).rows
-    return Used(recipe.teacher.scorer, rows)
+    if not recipe.prefix.initial_prefix:
+        return Used(recipe.teacher.scorer, rows)
+    path = (recipe.folder / recipe.prefix.initial_prefix).with_name(used.FILE)
+    try:
+        earlier = Used.read(path.read_bytes())
+    except OSError as error:
+        raise UsageError(
+            "used-not-found",
+            f"{recipe.prefix.initial_prefix} comes without {used.FILE}",
+            why="the rows that the earlier prefix saw must never be measured on",
+            next=f"put the {used.FILE} of that training beside it",
+        ) from error
+    return Used(recipe.teacher.scorer or earlier.filter, rows | earlier.rows)
 
 
 def _statement(recipe: Recipe, data: TrainingData) -> bytes:

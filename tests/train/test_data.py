@@ -151,6 +151,6 @@ def test_whatever_the_files_hold_nothing_measured_on_and_nothing_like_it_is_trai
 def test_the_demos_prompts_are_unlike_any_own_training_prompt() -> None:
     folder = RECIPES / "harmfulness"
     demo = json.loads((RECIPES / "demo_prompts.json").read_text())
-    near = NearDuplicates(demo["harmful"] + demo["benign"])
+    near = NearDuplicates(demo["harmful"] + demo["toxic"] + demo["benign"])
     for name in ("harmful_train", "contrast_train", "everyday_train"):
         assert [line for line in (folder / f"{name}.txt").read_text().splitlines() if line in near] == []
