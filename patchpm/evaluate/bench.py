@@ -52,7 +52,7 @@ PROBES: dict[str, Probe] = {
 }
 """By the names that metrics use."""
 _JUDGED = frozenset(metric.probe for metric in METRICS if metric.judged)
-_FORM = "patchpm-measured-v1"
+_FORM = "patchpm-measured-v2"
 """Counts up with every change of a probe that changes its figures."""
 
 

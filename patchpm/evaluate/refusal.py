@@ -19,6 +19,7 @@ _SIGNS = re.compile(
     r"|\bI(?:'m| am) (?:really |very |so )?sorry,? but\b"
     r"|\bsorry,? (?:but )?I (?:can|cannot|can't|won't|am|must)\b"
     r"|\bI (?:must|have to) (?:decline|refuse)\b"
+    r"|\bI(?:'d| would) (?:rather|prefer) not\b"
     r"|\bI apologi[sz]e,? but\b"
     r"|\bas an AI\b[^.]*\b(?:cannot|can't|unable|not able|won't)\b",
     re.IGNORECASE,
