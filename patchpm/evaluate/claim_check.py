@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
-from patchpm.evaluate.metrics import EVENTS, JUDGE, METRICS, Better, Metric
+from patchpm.evaluate.metrics import EVENTS, JUDGE, METRICS, Better, Metric, judged_suite
 from patchpm.patch.manifest import Claim
 
 _ROUNDING = 1e-4
@@ -133,7 +133,7 @@ def label(claim: Claim) -> tuple[str, str]:
 
 def labelled(metric: Metric, rows: str, judge: str) -> str:
     """How a claim names its rows; see `label`."""
-    return f"{rows}{_BY}{judge}" if metric.judged and judge != JUDGE else rows
+    return judged_suite(rows, judge) if metric.judged else rows
 
 
 def tolerance(metric: Metric, claim: Claim, measured: Claim) -> float:

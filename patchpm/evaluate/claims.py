@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patchpm.evaluate.interval import Estimate, Resampling, wilson
-from patchpm.evaluate.metrics import EVENTS, JUDGE, PERPLEXITY, POOLED, Metric, metrics_of
+from patchpm.evaluate.metrics import EVENTS, JUDGE, PERPLEXITY, POOLED, Metric, judged_suite, metrics_of
 from patchpm.evaluate.probes.reading import Readings
 from patchpm.evaluate.results import Change, Exchange, exchange_to_json
 from patchpm.patch.manifest import Claim
@@ -55,7 +55,7 @@ def claims_of(parts: Sequence[PartValues], judge: str = JUDGE) -> tuple[tuple[Cl
                 if len(after) not in draws:
                     draws[len(after)] = Resampling(len(after))
                 resampling = draws[len(after)]
-                label = f"{suite} by {judge}" if metric.judged and judge != JUDGE else suite
+                label = judged_suite(suite, judge) if metric.judged else suite
                 claims.append(_claim(metric, label, before, after, resampling))
                 changes.append(_change(metric, label, before, after, resampling))
     return tuple(claims), tuple(changes)

@@ -148,6 +148,14 @@ GUARDED = "over-refusal-rate"
 """The metric that no patch may spoil."""
 
 
+def judged_suite(suite: str, judge: str) -> str:
+    """What a claim that a judge had a part in calls its suite; of a model in a folder, only the folder is named."""
+    if judge == JUDGE:
+        return suite
+    kind, colon, model = judge.partition(":")
+    return f"{suite} by {kind}{colon}{model.rstrip('/').rpartition('/')[2]}"
+
+
 def metrics_of(measure: str) -> tuple[Metric, ...]:
     """The metrics that a measure gives.
 

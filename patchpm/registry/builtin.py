@@ -17,7 +17,7 @@ ALIAS: Final = "builtin"
 URL: Final = "builtin:"
 """The address that stands for this registry in a policy."""
 VENDOR: Final = "patchpm"
-ROOT: Final = Digest.parse("sha256:c5cf03d043331b5413bbf29d73840d8aa925ac0cf1fb8b4e8bf18c5582cd0abd")
+ROOT: Final = Digest.parse("sha256:ef7e33bf338d0bae72249ca2d02f4141b8591bb4de638d19000b1cd09b8748ca")
 """Of `builtin_registry/metadata/1.root.json`."""
 
 
