@@ -34,6 +34,8 @@ from patchpm.trust.private_keys import PrivateKey, generate
 from tests.builders import manifest, matrix
 
 WIDTH = 8
+ONLY_OURS = 'version = 1\n[[deny]]\nmatch = "patchpm/*"\nreason = "this user takes patches of the company only"\n'
+"""A policy under which the built-in registry's patches are out of the way, so that bare names mean this world's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ class World:
         path = self.home / "config" / "policy.toml"
         path.parent.mkdir(parents=True, exist_ok=True)
         text = path.read_text() if path.exists() else None
-        path.write_text(with_registry(text, RegistryTrust(alias, str(self.registry), self.pin, vendors)))
+        path.write_text(with_registry(text or ONLY_OURS, RegistryTrust(alias, str(self.registry), self.pin, vendors)))
 
     def release(self, name: str = "acme/toxicity", version: str = "1.0.0", **changes: Any) -> ReleaseFiles:
         """A signed release for this world's base."""

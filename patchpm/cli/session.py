@@ -148,7 +148,9 @@ class Session:
         if wanted.vendor is not None:
             return PatchName(wanted.vendor, wanted.name)
         names = self.catalogue.names()
-        found = [name for name in names if name.name == wanted.name]
+        same = [name for name in names if name.name == wanted.name]
+        # What the policy denies can never be meant; alone it is kept, so that the denial is what the user reads.
+        found = [name for name in same if self.policy.denial(name) is None] or same
         if len(found) == 1:
             return found[0]
         if found:
