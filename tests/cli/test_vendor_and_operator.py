@@ -133,7 +133,7 @@ def test_a_denied_patch_is_not_installed_and_the_reason_given(world: World) -> N
     world.publish()
     world.started()
     world.ok("trust", "deny", "acme/*", "--reason", "left the company")
-    refused = world.run("install", "toxicity", "--json")
+    refused = world.run("install", "acme/toxicity", "--json")
     assert refused.code == 1
     assert "left the company" in refused.error["why"]
 
