@@ -162,7 +162,8 @@ def main() -> None:
     recipe = replace(recipe, sft=replace(recipe.sft, steps=options.steps))
     cache = Folders.of_user().cache
     judge = load_model(options.base)
-    rows = make_rows(judge, weights_digest(options.base), recipe, load_data(recipe, cache), cache, lambda *_: None)
+    teacher = load_model(options.base, precision=recipe.precision)
+    rows = make_rows(teacher, weights_digest(options.base), recipe, load_data(recipe, cache), cache, lambda *_: None)
     if not rows.dev.targets or not rows.dev.keeps:
         raise SystemExit(f"{options.recipe} has no dev rows to compare by")
     slower = replace(recipe, sft=replace(recipe.sft, steps=options.peft_steps or options.steps))

@@ -15,6 +15,7 @@ from patchpm.patch.manifest import ANCHORS, Claim, Compose
 from patchpm.patch.manifest_json import write_manifest
 from patchpm.patch.name import PatchName
 from patchpm.patch.ranges import Range
+from patchpm.patch.record import is_printable
 from patchpm.patch.version import Version
 from patchpm.project.lock import Composition, Lock, LockedRegistry
 from patchpm.project.lock_toml import read_lock, write_lock
@@ -49,7 +50,7 @@ ALTERNATIVES = st.lists(SIMPLES, min_size=1, max_size=2).map(", ".join) | st.bui
     "{} - {}".format, PARTIALS, PARTIALS
 )
 RANGES = st.lists(ALTERNATIVES, min_size=1, max_size=2).map("||".join).map(Range.parse)
-TEXTS = st.text(st.characters(exclude_categories=["C"]), min_size=1, max_size=200)
+TEXTS = st.text(st.characters(exclude_categories=["C"]).filter(is_printable), min_size=1, max_size=200)
 DIGESTS = st.binary(max_size=4).map(Digest.of)
 WANTED = st.dictionaries(PATCHES, RANGES, max_size=3).map(lambda found: tuple(sorted(found.items())))
 ORDERS = st.sets(PATCHES, max_size=3).map(lambda found: tuple(sorted(found)))
