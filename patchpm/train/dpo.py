@@ -22,6 +22,8 @@ from patchpm.train.team import Team
 _BATCH = 32
 """Pairs read together where no gradient is needed."""
 _DEV_PAIRS = 200
+_KEEP_TOKENS = 8
+"""On how many tokens of a reply the KL anchor is taken."""
 _BALANCE_WEIGHT = 10.0
 """What half a unit of imbalance counts against the KL anchor, when steps are compared."""
 
@@ -140,9 +142,8 @@ class Dpo:
         return sum(found) / len(found)
 
     def _keep(self, opening: Opening, company: Company, rows: Sequence[KeepRow]) -> Tensor:
-        places = 8
-        reading = read_own(self._model, opening, rows, places)
-        return self._recipe.keep_weight * keep_loss(self._model, reading, company, rows, places)
+        reading = read_own(self._model, opening, rows, _KEEP_TOKENS)
+        return self._recipe.keep_weight * keep_loss(self._model, reading, company, rows, _KEEP_TOKENS)
 
     def _compare(self, won: Tensor, lost: Tensor, pairs: Sequence[_Pair]) -> Tensor:
         before = torch.tensor([[pair.winner_before, pair.loser_before] for pair in pairs], device=won.device)
