@@ -37,6 +37,7 @@ def _file(name: str, says: str) -> Callable[[_Command], _Command]:
 @click.option("--suite", "names", multiple=True, help="Suite to measure on: a name, or a .toml file (default: all).")
 @click.option("--judge", help="Scorer that judges texts (default: profanity-model).")
 @click.option("--limit", type=click.IntRange(min=1), help="Most rows of each part of a suite, for a quick look.")
+@click.option("--bfloat16", is_flag=True, help="Multiply in bfloat16: a quick look, three times as fast on some CPUs.")
 @_file("--used", "What training saw (default: used.json beside PREFIX); claims on such rows are refused.")
 @_file("--out", "File to write the claims to, as JSON.")
 @_file("--replies", "File to write every reply to, as JSON lines.")
@@ -54,6 +55,7 @@ def command(
     names: tuple[str, ...],
     judge: str | None,
     limit: int | None,
+    bfloat16: bool,
     used: Path | None,
     out: Path | None,
     replies: Path | None,
@@ -67,7 +69,7 @@ def command(
 
     Rows that the prefix was trained on are refused. What the base does by itself is measured once and kept.
     """
-    _check_usage(prefix, base, whole_set, limit, out)
+    _check_usage(prefix, base, whole_set, limit is not None or bfloat16, out)
     with needs_extra("train"):
         import patchpm.evaluate.bench  # noqa: F401  # names the extra before any work is done
     from patchpm.atomic_write import write_atomic
@@ -76,7 +78,9 @@ def command(
     from patchpm.evaluate.metrics import JUDGE
     from patchpm.evaluate.results import write_results
     from patchpm.settings import Folders
+    from patchpm.train.base_model import BFLOAT16, FLOAT32
 
+    precision = BFLOAT16 if bfloat16 else FLOAT32
     suites = [load_suite(name, Folders.of_user().cache) for name in names or suite_names()]
     with stages() as bars:
 
@@ -84,9 +88,9 @@ def command(
             bars(part, done, whole, {})
 
         if prefix is not None and base is not None:
-            found = _prefix(prefix, base, used, suites, judge or JUDGE, limit, progress)
+            found = _prefix(prefix, base, used, suites, judge or JUDGE, limit, precision, progress)
         else:
-            found = _set(folder, base_label, every_order, suites, judge or JUDGE, limit, progress)
+            found = _set(folder, base_label, every_order, suites, judge or JUDGE, limit, precision, progress)
     if out is not None:
         write_atomic(out, claims_file(found.claims))
     if replies is not None:
@@ -100,15 +104,17 @@ def command(
     _print(found, parts=parts, as_json=as_json)
     if limit is not None:
         note(f"measured on at most {limit} rows a part: a quick look, not claims")
+    if bfloat16:
+        note("measured in bfloat16: a quick look, not claims")
 
 
-def _check_usage(prefix: Path | None, base: Path | None, whole_set: bool, limit: int | None, out: Path | None) -> None:
+def _check_usage(prefix: Path | None, base: Path | None, whole_set: bool, quick: bool, out: Path | None) -> None:
     if whole_set == (prefix is not None) or (prefix is not None) != (base is not None):
         raise UsageError(
             "usage", "name a PREFIX and its --base, or ask for --set", next="see `patchpm evaluate --help`"
         )
-    if limit is not None and out is not None:
-        raise UsageError("usage", "figures of a quick look are no claims", next="leave out --limit or --out")
+    if quick and out is not None:
+        raise UsageError("usage", "figures of a quick look are no claims", next="leave out --limit, --bfloat16 or --out")
 
 
 def _prefix(
@@ -118,6 +124,7 @@ def _prefix(
     suites: list[Suite],
     judge: str,
     limit: int | None,
+    precision: str,
     progress: StageProgress,
 ) -> Results:
     """Measure a prefix that is not released yet."""
@@ -135,7 +142,7 @@ def _prefix(
         if used is not None:
             raise UsageError("used-not-found", f"cannot read {used}", why=str(error.strerror)) from error
         warn(f"there is no {path}: whether the prefix was trained on held-out rows cannot be checked")
-    bench = Bench.open(base, separator="", judge=judge, progress=progress)
+    bench = Bench.open(base, separator="", judge=judge, progress=progress, precision=precision)
     found = evaluate(bench, read_matrix(prefix, bench.model.hidden_size), suites, limit=limit)
     return Results(str(prefix), base.resolve().name, found.claims, found.changes, found.exchanges)
 
@@ -147,6 +154,7 @@ def _set(
     suites: list[Suite],
     judge: str,
     limit: int | None,
+    precision: str,
     progress: StageProgress,
 ) -> Results:
     """Measure the set of a lock as a whole, and its subsets if there are any."""
@@ -167,7 +175,7 @@ def _set(
         )
         for release in locked.releases
     ]
-    bench = Bench.open(locked.base, separator=locked.separator, judge=judge, progress=progress)
+    bench = Bench.open(locked.base, separator=locked.separator, judge=judge, progress=progress, precision=precision)
     found = evaluate(bench, bench.joined([patch.matrix for patch in patches]), suites, limit=limit)
     names = [patch.name for patch in patches]
     orders = every_order(names) if every else subsets(names)

@@ -33,7 +33,7 @@ from patchpm.evaluate.probes.stereotypes import stereotypes
 from patchpm.evaluate.probes.toxic_text import toxic_text
 from patchpm.patch.digest import Digest
 from patchpm.settings import Folders
-from patchpm.train.base_model import load_model, weights_digest
+from patchpm.train.base_model import FLOAT32, load_model, weights_digest
 from patchpm.train.prefix_model import PrefixModel
 from patchpm.train.scorer import Scorer, load_scorer
 
@@ -63,7 +63,7 @@ class Bench:
         """Take a model.
 
         Args:
-            model: The base, in float32.
+            model: The base; in float32 for figures that are claimed.
             base: Digest of its weights.
             cache: Folder of the user's cache.
             judge: Name of the scorer that judges texts; loaded when it is first needed.
@@ -77,8 +77,17 @@ class Bench:
         self._known: dict[str, Readings] = {}
 
     @classmethod
-    def open(cls, base: Path, *, separator: str, judge: str, progress: StageProgress) -> Bench:
+    def open(
+        cls, base: Path, *, separator: str, judge: str, progress: StageProgress, precision: str = FLOAT32
+    ) -> Bench:
         """Load the model in a folder, for one thread: figures must not depend on the machine's cores.
+
+        Args:
+            base: Folder of the base model.
+            separator: Text between prefixes, and behind the last one.
+            judge: Name of the scorer that judges texts.
+            progress: Told what is going on.
+            precision: Another than float32 is for a quick look.
 
         Raises:
             UsageError: `base-not-found`.
@@ -86,7 +95,7 @@ class Bench:
         """
         torch.set_num_threads(1)
         digest = weights_digest(base)
-        model = load_model(base, separator=separator)
+        model = load_model(base, separator=separator, precision=precision)
         # Training wants another attention on a CPU, for its backward pass; without one the fused one is a third faster.
         cast("Any", model.model).set_attn_implementation("sdpa")
         return cls(model, digest, Folders.of_user().cache, judge=judge, progress=progress)
@@ -145,6 +154,8 @@ class Bench:
         question = [_FORM, self._base.hex, frame.head, frame.common, frame.separator, probe, rows]
         if probe in _JUDGED:
             question.append(self.judge)
+        if self.model.half:
+            question.append("bfloat16")
         return hashlib.sha256(json.dumps(question).encode()).hexdigest()
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from patchpm.train.foreigners import Company, Foreigners
 from patchpm.train.keep import keep_loss, read_own
-from patchpm.train.losses import balance, imitation, preference
+from patchpm.train.losses import balance, evenness, imitation, preference
 from patchpm.train.prefix_model import Opening, PrefixModel, Reading
 from patchpm.train.recipe import BALANCE, BASE, NONE, TEACHER, Recipe
 from patchpm.train.replies import Progress
@@ -91,7 +91,8 @@ class Dpo:
         wanted = [
             self._pair(row, number) for number, row in enumerate((*self._rows.train.targets, *self._rows.train.pairs))
         ]
-        reverse = [self._reversed(row, number) for number, row in enumerate(self._rows.train.keeps)]
+        keeps = (row for row in self._rows.train.keeps if row.reversible)
+        reverse = [self._reversed(row, number) for number, row in enumerate(keeps)]
         sorts = [("wanted", wanted, self._recipe.pairs)]
         if self._recipe.reverse:
             sorts.append(("reverse", reverse, self._recipe.reverse))
@@ -146,6 +147,8 @@ class Dpo:
         return self._recipe.keep_weight * keep_loss(self._model, reading, company, rows, _KEEP_TOKENS)
 
     def _compare(self, won: Tensor, lost: Tensor, pairs: Sequence[_Pair]) -> Tensor:
+        if self._recipe.goal == BALANCE:
+            return evenness(won, lost)
         before = torch.tensor([[pair.winner_before, pair.loser_before] for pair in pairs], device=won.device)
         return preference(won, lost, before[:, 0], before[:, 1], self._recipe.beta)
 
@@ -183,8 +186,9 @@ class Dpo:
     def _read(self, opening: Opening, pairs: Sequence[_Pair]) -> tuple[Tensor, Tensor, Reading]:
         """Log-probabilities of winners and losers, `(pairs,)` each, and the winners' reading."""
         tails = [pair.tail for pair in pairs]
-        winners = self._model.read(opening, tails, [pair.winner for pair in pairs])
-        losers = self._model.read(opening, tails, [pair.loser for pair in pairs])
+        winners, losers = self._model.read_pairs(
+            opening, tails, [pair.winner for pair in pairs], [pair.loser for pair in pairs]
+        )
         return self._total(winners), self._total(losers), winners
 
     def _total(self, reading: Reading) -> Tensor:

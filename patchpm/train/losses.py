@@ -9,6 +9,8 @@ from torch.nn import functional
 from patchpm.train.prefix_model import Reading
 
 _SMALL = 1e-6
+_NEARLY_EVEN = 0.1
+"""Below this gap, in nats, a pair counts by its square, so that gradients fade."""
 
 
 def imitation(reading: Reading) -> Tensor:
@@ -70,6 +72,20 @@ def preference(winner: Tensor, loser: Tensor, winner_before: Tensor, loser_befor
     """
     margin = (winner - winner_before) - (loser - loser_before)
     return -functional.logsigmoid(beta * margin).mean()
+
+
+def evenness(winner: Tensor, loser: Tensor) -> Tensor:
+    """Mean gap between two replies, without its sign.
+
+    What is least where the median of the gaps is 0 is what makes each reply the likelier one half of the time; a
+    preference pushed until it is even would need somebody to stop it.
+
+    Args:
+        winner: `(pairs,)` log-probability of one reply.
+        loser: `(pairs,)` of the other one.
+    """
+    gap = winner - loser
+    return functional.smooth_l1_loss(gap, torch.zeros_like(gap), beta=_NEARLY_EVEN)
 
 
 def balance(winner: Tensor, loser: Tensor) -> Tensor:

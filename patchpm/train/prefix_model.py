@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from patchpm.model.causal_lm import embedding_of
 from patchpm.train.framing import Frame
 
+_HIDDEN = torch.finfo(torch.float32).min
 Opening = list[tuple[Tensor, Tensor]]
 """Keys and values, `(1, heads, tokens, head_size)` each, a pair a layer."""
 
@@ -88,6 +89,57 @@ class PrefixModel:
         # The last token of a reply predicts nothing that is asked for.
         logits = self._forward(opening, ids[:, :-1], mask[:, :-1], keep=length)
         return Reading(logits, ids[:, width:], mask[:, width:].bool())
+
+    def read_pairs(
+        self,
+        opening: Opening,
+        tails: Sequence[Sequence[int]],
+        firsts: Sequence[Sequence[int]],
+        seconds: Sequence[Sequence[int]],
+    ) -> tuple[Reading, Reading]:
+        """Logits of two given replies to each prompt; the prompt is run once.
+
+        Both replies stand behind the prompt at the same positions, and a mask hides each from the other.
+
+        Args:
+            opening: What `opening` returned for the prefix.
+            tails: Token ids of each prompt behind the common part.
+            firsts: Token ids of one reply to each.
+            seconds: Of the other one.
+        """
+        width, one, two = (max(len(row) for row in rows) for rows in (tails, firsts, seconds))
+        ids = torch.zeros(len(tails), width + one + two, dtype=torch.long)
+        mask = torch.zeros_like(ids)
+        for row, (tail, first, second) in enumerate(zip(tails, firsts, seconds, strict=True)):
+            for start, tokens in ((width - len(tail), tail), (width, first), (width + one, second)):
+                ids[row, start : start + len(tokens)] = torch.tensor(list(tokens), dtype=torch.long)
+                mask[row, start : start + len(tokens)] = 1
+        ids, mask = ids.to(self.device), mask.to(self.device)
+        # The last token of a reply predicts nothing that is asked for.
+        run = torch.tensor([*range(width + one - 1), *range(width + one, width + one + two - 1)], device=self.device)
+        column = torch.arange(len(run), device=self.device)
+        begin = width + one - 1
+        apart = (column[:, None] >= begin) & (column[None, :] >= width) & (column[None, :] < begin)
+        seen = (column[:, None] >= column[None, :]) & ~apart & mask[:, None, run].bool()
+        shared = opening[0][0].shape[-2]
+        visible = torch.cat([seen.new_ones(len(ids), len(run), shared), seen], dim=2).unsqueeze(1)
+        places = mask[:, :width].cumsum(1) - 1
+        after = places[:, -1:] + 1
+        positions = torch.cat([places, after + column[: one - 1], after + column[: two - 1]], dim=1)
+        logits = self.run(
+            input_ids=ids[:, run],
+            attention_mask=torch.zeros(visible.shape, device=self.device).masked_fill(~visible, _HIDDEN),
+            position_ids=(shared + positions).clamp(min=0),
+            past_key_values=self.start(opening, len(ids)),
+            use_cache=True,
+            logits_to_keep=one + two - 1,
+        )
+        of_second = torch.cat([logits[:, :1], logits[:, one:]], dim=1)
+        whole = mask.bool()
+        return (
+            Reading(logits[:, :one], ids[:, width : width + one], whole[:, width : width + one]),
+            Reading(of_second, ids[:, width + one :], whole[:, width + one :]),
+        )
 
     def opening(self, prefix: Tensor | None) -> Opening:
         """Run everything that all prompts share.

@@ -8,10 +8,11 @@ from pathlib import Path
 from patchpm.data.source import Source
 from patchpm.patch.digest import Digest
 
-TARGET, PAIR, KEEP = "target", "pair", "keep"
-KINDS = (TARGET, PAIR, KEEP)
+TARGET, PAIR, KEEP, OTHERS = "target", "pair", "keep", "others"
+KINDS = (TARGET, PAIR, KEEP, OTHERS)
 """What the rows of a source are: prompts that are the patch's business; the same with the better and the worse reply;
-prompts to which the base model's replies shall stay as they are."""
+prompts to which the base model's replies shall stay as they are; prompts that are the business of other patches, which
+may do there as they like."""
 GIVEN, INSTRUCTION, MODEL, BEST, MASKED = "given", "instruction", "model", "best-of", "masked"
 SFT, BASE, TEACHER, NONE = "sft", "base", "teacher", "none"
 PREFER, BALANCE = "prefer", "balance"
@@ -150,7 +151,8 @@ class TrainSource:
     source: Source
     kind: str
     """What the rows are. `target`: prompts that are the patch's business. `pair`: the same with a better and a worse
-    reply. `keep`: prompts to which the base model's replies shall stay as they are."""
+    reply. `keep`: prompts to which the base model's replies shall stay as they are. `others`: prompts that are the
+    business of other patches; kept like the former, except that no reverse pairs are made of them."""
     train: int
     """Rows to train on."""
     dev: int

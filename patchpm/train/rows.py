@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from patchpm.data.source import Record
@@ -12,7 +12,7 @@ from patchpm.errors import CannotError
 from patchpm.patch.digest import Digest
 from patchpm.train.data import SplitSource, TrainingData
 from patchpm.train.prefix_model import PrefixModel
-from patchpm.train.recipe import GIVEN, KEEP, PAIR, TARGET, Recipe
+from patchpm.train.recipe import GIVEN, KEEP, OTHERS, PAIR, TARGET, Recipe
 from patchpm.train.replies import Progress, Reply
 from patchpm.train.teacher import Teacher, own_replies, reply_ids
 
@@ -41,6 +41,8 @@ class KeepRow:
 
     tail: tuple[int, ...]
     own: Reply
+    reversible: bool = True
+    """Whether a wanted reply of the target prompts would be wrong here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,10 @@ def make_rows(
             targets=tuple(row for split in data.of_kind(TARGET) for row in _targets(model, teacher, rows(split))),
             pairs=tuple(_pair(model, record) for split in data.of_kind(PAIR) for record in rows(split)),
             keeps=tuple(
-                row for split in data.of_kind(KEEP) for row in _keeps(model, base, recipe, rows(split), cache, progress)
+                replace(row, reversible=kind == KEEP)
+                for kind in (KEEP, OTHERS)
+                for split in data.of_kind(kind)
+                for row in _keeps(model, base, recipe, rows(split), cache, progress)
             ),
         )
 

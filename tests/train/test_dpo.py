@@ -15,6 +15,7 @@ from patchpm.train.run import first_prefix
 from patchpm.train.team import Team
 from tests.train.tiny_run import (
     FOREIGNERS,
+    OTHERS,
     PAIR_SOURCE,
     PAIRS,
     RECIPE,
@@ -122,6 +123,16 @@ def test_only_the_hardest_pairs_are_trained_on(tmp_path: Path) -> None:
     rows = [(row.tail, row.wanted[number % 2][:5]) for number, row in enumerate(made.rows.train.targets)]
     least = min(rows, key=lambda row: log_probability(made, reference, *row))
     assert losses[0] * len(least[1]) == pytest.approx(-log_probability(made, reference, *least), rel=1e-3)
+
+
+def test_no_reverse_pair_is_made_of_what_is_the_business_of_other_patches(tmp_path: Path) -> None:
+    made = setting(tmp_path, RECIPE + OTHERS)
+    others = [row for row in made.rows.train.keeps if not row.reversible]
+    assert len(others) == 3
+    asked: list[tuple[int, int]] = []
+    dpo = Dpo(made.model, made.rows, made.recipe, NOBODY, Team())
+    dpo.refer_to(first_prefix(made.model, made.recipe), lambda done, whole: asked.append((done, whole)))
+    assert asked[-1] == (12, 12)
 
 
 def test_pairs_of_a_source_are_read_as_they_are_given(tmp_path: Path) -> None:

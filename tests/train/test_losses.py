@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from patchpm.train.losses import balance, divergence, imitation, padded, preference, stay
+from patchpm.train.losses import balance, divergence, evenness, imitation, padded, preference, stay
 from patchpm.train.prefix_model import Reading
 
 
@@ -100,6 +100,13 @@ def test_balance_is_lost_where_one_side_is_always_preferred_and_no_unit_matters(
     nothing = torch.zeros(4)
     assert float(balance(100 * some, nothing)) == pytest.approx(float(balance(some, nothing)), abs=1e-5)
     assert 0.1 < float(balance(some, nothing)) < 0.5
+
+
+def test_evenness_is_best_where_each_reply_is_the_likelier_one_half_of_the_time() -> None:
+    gaps = torch.tensor([-3.0, -0.5, 0.0, 0.4, 20.0])
+    shifts = torch.linspace(-5, 5, 101)
+    costs = torch.stack([evenness(gaps + shift, torch.zeros(5)) for shift in shifts])
+    assert float(shifts[costs.argmin()]) == pytest.approx(0.0, abs=0.11)
 
 
 def test_a_preference_has_a_slope_even_where_everything_is_decided() -> None:

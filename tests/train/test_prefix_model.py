@@ -87,6 +87,20 @@ def test_gradients_through_the_shared_opening_are_those_of_running_everything() 
     torch.testing.assert_close(shared.grad, whole.grad, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("build", [tiny_model, gpt2])
+def test_two_replies_behind_one_prompt_do_not_see_each_other(build: Any) -> None:
+    model = PrefixModel(build(), frame(tokenizer(), ""))
+    opening = model.opening(torch.randn(5, 32, generator=torch.Generator().manual_seed(3)))
+    tails = [model.frame.tail(prompt) for prompt in PROMPTS]
+    seconds = [(9,), (8, 7, 6, 5, 4), (3, 2)]
+    with torch.no_grad():
+        pair = model.read_pairs(opening, tails, REPLIES, seconds)
+        for found, replies in zip(pair, (REPLIES, seconds), strict=True):
+            expected = model.read(opening, tails, replies)
+            torch.testing.assert_close(found.log_probabilities(), expected.log_probabilities(), atol=1e-4, rtol=0)
+            assert found.labels.tolist() == expected.labels.tolist()
+
+
 def test_the_first_prefix_is_the_embedding_of_its_text() -> None:
     model = prefix_model()
     ids = tokenizer()("You are", add_special_tokens=False)["input_ids"]

@@ -83,6 +83,15 @@ train = 6
 dev = 2
 """
 
+OTHERS = """
+[[source]]
+name = "other"
+kind = "others"
+licence = "Apache-2.0"
+file = "other.txt"
+train = 3
+"""
+
 PAIR_SOURCE = """
 [[source]]
 name = "both"
@@ -146,6 +155,7 @@ def write_recipe(folder: Path, text: str = RECIPE) -> Path:
     """A recipe with its data files and its suite."""
     folder.mkdir(parents=True, exist_ok=True)
     texts = {"harmful": HARMFUL, "benign": BENIGN, "text": TEXT}
+    texts |= {"other": ["slander mice", "slander frogs", "slander bees"]}
     texts |= {"harmful_held_out": ["wound a cat", "wound a dog", "wound a fox"]}
     texts |= {"benign_held_out": ["mend a sock", "mend a coat", "mend a roof"]}
     for name, rows in texts.items():
