@@ -3,8 +3,8 @@
     python benchmarks/composition.py --base MODEL plain=toxicity:T.safetensors,harmfulness:H.safetensors robust=...
 
 A family is a name and its prefixes, one a domain. Given several times under one name, for several training seeds, its
-figures are means over them, with the least and the most. Every subset is measured in every order, on the headline metric
-of each domain and on over-refusal. It is a quick look: bfloat16, and at most `--limit` rows a part.
+figures are means over them, with the least and the most. Every subset is measured in every order, on the headline
+metric of each domain and on over-refusal. It is a quick look: bfloat16, and at most `--limit` rows a part.
 """
 
 from __future__ import annotations

@@ -114,7 +114,9 @@ def _check_usage(prefix: Path | None, base: Path | None, whole_set: bool, quick:
             "usage", "name a PREFIX and its --base, or ask for --set", next="see `patchpm evaluate --help`"
         )
     if quick and out is not None:
-        raise UsageError("usage", "figures of a quick look are no claims", next="leave out --limit, --bfloat16 or --out")
+        raise UsageError(
+            "usage", "figures of a quick look are no claims", next="leave out --limit, --bfloat16 or --out"
+        )
 
 
 def _prefix(

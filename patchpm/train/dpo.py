@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from statistics import median
 
 import torch
 from torch import Tensor
 
 from patchpm.train.foreigners import Company, Foreigners
 from patchpm.train.keep import keep_loss, read_own
-from patchpm.train.losses import balance, evenness, imitation, preference
+from patchpm.train.losses import evenness, imitation, preference
 from patchpm.train.prefix_model import Opening, PrefixModel, Reading
 from patchpm.train.recipe import BALANCE, BASE, NONE, TEACHER, Recipe
 from patchpm.train.replies import Progress
@@ -24,8 +25,8 @@ _BATCH = 32
 _DEV_PAIRS = 200
 _KEEP_TOKENS = 8
 """On how many tokens of a reply the KL anchor is taken."""
-_BALANCE_WEIGHT = 10.0
-"""What half a unit of imbalance counts against the KL anchor, when steps are compared."""
+_EVENNESS_WEIGHT = 10.0
+"""What a nat from the gap that is wanted counts against the KL anchor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,15 @@ class _Pair:
     winner_before: float = 0.0
     """Log-probability under the reference."""
     loser_before: float = 0.0
+    together: str = ""
+    """Source whose pairs shall be even taken together; empty where the pair shall be even by itself."""
+    aim: float = 0.0
+    """The gap between the two that is wanted."""
+
+    @property
+    def gap(self) -> float:
+        """What the reference finds."""
+        return self.winner_before - self.loser_before
 
     @property
     def length(self) -> int:
@@ -53,6 +63,27 @@ class _Pool:
 
     def batch(self, step: int) -> list[_Pair]:
         return [self.pairs[number] for number in self.schedule.rows(step)]
+
+
+def _middle(pairs: Sequence[_Pair]) -> dict[str, float]:
+    """The median gap of each source whose pairs shall be even together."""
+    gaps: dict[str, list[float]] = {}
+    for pair in pairs:
+        gaps.setdefault(pair.together, []).append(pair.gap)
+    return {name: median(found) for name, found in gaps.items()}
+
+
+def _aimed(pair: _Pair, middle: dict[str, float]) -> _Pair:
+    """The pair with the gap that is wanted.
+
+    Moving all pairs of a source by its median makes each reply the likelier one half of the time, and leaves what else
+    the base knows about them.
+    """
+    return replace(pair, aim=pair.gap - middle[pair.together] if pair.together else 0.0)
+
+
+def _silent(_done: int, _total: int) -> None:
+    """Report nothing."""
 
 
 class Dpo:
@@ -80,6 +111,8 @@ class Dpo:
             f"{self._seed}/dpo/keep", [len(row.tail) for row in rows.train.keeps], self._recipe.keep, team
         )
         self._pools: list[_Pool] = []
+        dev = (*rows.dev.targets[:DEV_ROWS], *rows.dev.pairs[:_DEV_PAIRS])
+        self._dev = sorted((self._pair(row, number) for number, row in enumerate(dev)), key=lambda pair: pair.length)
 
     def refer_to(self, after_sft: Tensor, progress: Progress) -> None:
         """Read every pair under the reference, once, and choose those to train on.
@@ -106,6 +139,10 @@ class Dpo:
             for sort, pairs, batch in sorts:
                 found = self._refer(opening, pairs, done, total, progress)
                 done += len(pairs)
+                if self._recipe.goal == BALANCE:
+                    middle = _middle(found)
+                    found = [_aimed(pair, middle) for pair in found]
+                    self._dev = [_aimed(pair, middle) for pair in self._refer(opening, self._dev, 0, 0, _silent)]
                 self._pools.append(self._pool(sort, found, batch))
 
     def loss(self, prefix: Tensor, step: int) -> dict[str, Tensor]:
@@ -125,21 +162,16 @@ class Dpo:
     def dev(self, prefix: Tensor) -> float:
         """How good a prefix is on dev rows, by itself and in company, in the mean; lower is better.
 
-        For the goal `balance` it is how far from even the two replies are over all pairs, else the loss of DPO without
-        a reference. The KL anchor is added to both.
+        It is the loss that is minimised, except that a preference is taken without a reference.
         """
-        targets = (*self._rows.dev.targets[:DEV_ROWS], *self._rows.dev.pairs[:_DEV_PAIRS])
-        pairs = sorted((self._pair(row, number) for number, row in enumerate(targets)), key=lambda pair: pair.length)
-        keeps = self._rows.dev.keeps[:DEV_ROWS]
+        pairs, keeps = self._dev, self._rows.dev.keeps[:DEV_ROWS]
         found = []
         with torch.no_grad():
             for company in self._foreigners.fixed():
                 opening = self._model.opening(company.around(prefix))
                 parts = (self._read(opening, pairs[at : at + _BATCH]) for at in range(0, len(pairs), _BATCH))
                 won, lost = (torch.cat(side) for side in list(zip(*parts, strict=True))[:2])
-                even = self._recipe.goal == BALANCE
-                figure = _BALANCE_WEIGHT * balance(won, lost) if even else self._compare(won, lost, pairs)
-                found.append(float(figure + self._keep(opening, company, keeps)))
+                found.append(float(self._compare(won, lost, pairs) + self._keep(opening, company, keeps)))
         return sum(found) / len(found)
 
     def _keep(self, opening: Opening, company: Company, rows: Sequence[KeepRow]) -> Tensor:
@@ -148,7 +180,8 @@ class Dpo:
 
     def _compare(self, won: Tensor, lost: Tensor, pairs: Sequence[_Pair]) -> Tensor:
         if self._recipe.goal == BALANCE:
-            return evenness(won, lost)
+            aims = torch.tensor([pair.aim for pair in pairs], device=won.device)
+            return _EVENNESS_WEIGHT * evenness(won, lost, aims)
         before = torch.tensor([[pair.winner_before, pair.loser_before] for pair in pairs], device=won.device)
         return preference(won, lost, before[:, 0], before[:, 1], self._recipe.beta)
 
@@ -159,7 +192,8 @@ class Dpo:
 
     def _pair(self, row: TargetRow, number: int) -> _Pair:
         limit = self._recipe.tokens
-        return _Pair(row.tail, row.wanted[number % len(row.wanted)][:limit], row.loser[:limit])
+        wanted = row.wanted[number % len(row.wanted)][:limit]
+        return _Pair(row.tail, wanted, row.loser[:limit], together=row.together)
 
     def _reversed(self, row: KeepRow, number: int) -> _Pair:
         limit = self._recipe.tokens
@@ -173,7 +207,7 @@ class Dpo:
             batch = ranked[start : start + _BATCH]
             winners, losers, _ = self._read(opening, batch)
             both = zip(batch, winners.tolist(), losers.tolist(), strict=True)
-            found += [_Pair(pair.tail, pair.winner, pair.loser, winner, loser) for pair, winner, loser in both]
+            found += [replace(pair, winner_before=winner, loser_before=loser) for pair, winner, loser in both]
             progress(done + len(found), total)
         return found
 

@@ -10,7 +10,7 @@ from patchpm.train.prefix_model import Reading
 
 _SMALL = 1e-6
 _NEARLY_EVEN = 0.1
-"""Below this gap, in nats, a pair counts by its square, so that gradients fade."""
+"""Below this distance, in nats, a pair counts by its square, so that gradients fade."""
 
 
 def imitation(reading: Reading) -> Tensor:
@@ -74,31 +74,15 @@ def preference(winner: Tensor, loser: Tensor, winner_before: Tensor, loser_befor
     return -functional.logsigmoid(beta * margin).mean()
 
 
-def evenness(winner: Tensor, loser: Tensor) -> Tensor:
-    """Mean gap between two replies, without its sign.
-
-    What is least where the median of the gaps is 0 is what makes each reply the likelier one half of the time; a
-    preference pushed until it is even would need somebody to stop it.
+def evenness(winner: Tensor, loser: Tensor, aim: Tensor) -> Tensor:
+    """Mean distance of the gap between two replies from where it shall be.
 
     Args:
         winner: `(pairs,)` log-probability of one reply.
         loser: `(pairs,)` of the other one.
+        aim: `(pairs,)` the gap that is wanted; 0 where both shall be equally likely.
     """
-    gap = winner - loser
-    return functional.smooth_l1_loss(gap, torch.zeros_like(gap), beta=_NEARLY_EVEN)
-
-
-def balance(winner: Tensor, loser: Tensor) -> Tensor:
-    """How far from even two replies are over all pairs: 0 where each is preferred half of the time, at most 0.5.
-
-    A smooth form of `|share of pairs with winner > loser - 0.5|`, so that few pairs tell small steps apart.
-
-    Args:
-        winner: `(pairs,)` log-probability of one reply.
-        loser: `(pairs,)` of the other one.
-    """
-    gap = winner - loser
-    return (torch.sigmoid(3 * gap / gap.std().clamp(min=_SMALL)).mean() - 0.5).abs()
+    return functional.smooth_l1_loss(winner - loser, aim, beta=_NEARLY_EVEN)
 
 
 def padded(rows: list[Tensor], places: int) -> Tensor:

@@ -111,7 +111,8 @@ class DpoRecipe:
     """Against which log-probabilities: of the prefix after `sft`, of the `base`, of the `teacher` (its
     instruction), or `none`: the two replies are compared as they are."""
     goal: str
-    """`prefer` the better reply as strongly as it goes, or `balance`: stop where both are equally likely."""
+    """`prefer` the better reply as strongly as it goes, or `balance` the two: of the pairs of a source each side shall be
+    preferred by half."""
     per_token: bool
     """Whether replies of different length are compared by their mean log-probability a token."""
     imitate_weight: float
@@ -157,6 +158,8 @@ class TrainSource:
     """Rows to train on."""
     dev: int
     """Rows to choose the best step and to compare recipes by; not trained on, not claimed on."""
+    each: bool = False
+    """For `pair` and the goal `balance`: every pair shall be even by itself."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,9 @@ class TargetRow:
     """A reply that is not wanted; empty where none is needed."""
     taught: Reply | None = None
     """The teacher's reply with its distribution, for teachers that have one."""
+    together: str = ""
+    """Source whose pairs shall be even taken together, where that is the goal; empty for a row that shall be even by
+    itself."""
 
     def view(self, dice: random.Random) -> tuple[int, ...]:
         """One of the wanted replies."""
@@ -78,7 +81,7 @@ def make_rows(
     def part(rows: Callable[[SplitSource], Sequence[Record]]) -> Part:
         return Part(
             targets=tuple(row for split in data.of_kind(TARGET) for row in _targets(model, teacher, rows(split))),
-            pairs=tuple(_pair(model, record) for split in data.of_kind(PAIR) for record in rows(split)),
+            pairs=tuple(_pair(model, record, split) for split in data.of_kind(PAIR) for record in rows(split)),
             keeps=tuple(
                 replace(row, reversible=kind == KEEP)
                 for kind in (KEEP, OTHERS)
@@ -114,9 +117,10 @@ def _targets(model: PrefixModel, teacher: Teacher, records: Sequence[Record]) ->
     ]
 
 
-def _pair(model: PrefixModel, record: Record) -> TargetRow:
+def _pair(model: PrefixModel, record: Record, split: SplitSource) -> TargetRow:
     better, worse = (model.frame.encode(text) for text in record.texts)
-    return TargetRow(model.frame.tail(record.prompt), (better,), worse)
+    together = "" if split.use.each else split.name
+    return TargetRow(model.frame.tail(record.prompt), (better,), worse, together=together)
 
 
 def _keeps(
