@@ -181,7 +181,7 @@ class Dpo:
     def _compare(self, won: Tensor, lost: Tensor, pairs: Sequence[_Pair]) -> Tensor:
         if self._recipe.goal == BALANCE:
             aims = torch.tensor([pair.aim for pair in pairs], device=won.device)
-            return _EVENNESS_WEIGHT * evenness(won, lost, aims)
+            return _EVENNESS_WEIGHT * evenness(won, lost, aims, [pair.together for pair in pairs])
         before = torch.tensor([[pair.winner_before, pair.loser_before] for pair in pairs], device=won.device)
         return preference(won, lost, before[:, 0], before[:, 1], self._recipe.beta)
 
@@ -192,8 +192,10 @@ class Dpo:
 
     def _pair(self, row: TargetRow, number: int) -> _Pair:
         limit = self._recipe.tokens
-        wanted = row.wanted[number % len(row.wanted)][:limit]
-        return _Pair(row.tail, wanted, row.loser[:limit], together=row.together)
+        wanted = row.wanted[number % len(row.wanted)]
+        # What is imitated is the whole reply: a decision to refuse, and then the words.
+        winner = wanted if self._recipe.imitate_weight else wanted[:limit]
+        return _Pair(row.tail, winner, row.loser[:limit], together=row.together)
 
     def _reversed(self, row: KeepRow, number: int) -> _Pair:
         limit = self._recipe.tokens
@@ -226,5 +228,6 @@ class Dpo:
         return self._total(winners), self._total(losers), winners
 
     def _total(self, reading: Reading) -> Tensor:
-        logs = reading.log_probabilities().sum(1)
-        return logs / reading.mask.sum(1) if self._recipe.per_token else logs
+        compared = slice(None, self._recipe.tokens)
+        logs = reading.log_probabilities()[:, compared].sum(1)
+        return logs / reading.mask[:, compared].sum(1) if self._recipe.per_token else logs

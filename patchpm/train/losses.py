@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -74,15 +76,24 @@ def preference(winner: Tensor, loser: Tensor, winner_before: Tensor, loser_befor
     return -functional.logsigmoid(beta * margin).mean()
 
 
-def evenness(winner: Tensor, loser: Tensor, aim: Tensor) -> Tensor:
+def evenness(winner: Tensor, loser: Tensor, aim: Tensor, together: Sequence[str]) -> Tensor:
     """Mean distance of the gap between two replies from where it shall be.
+
+    Of pairs that shall be even together only the mean of their gaps counts: to hold every single one would hold the
+    prefix where it is.
 
     Args:
         winner: `(pairs,)` log-probability of one reply.
         loser: `(pairs,)` of the other one.
         aim: `(pairs,)` the gap that is wanted; 0 where both shall be equally likely.
+        together: Name of the group of each pair; empty for a pair that counts by itself.
     """
-    return functional.smooth_l1_loss(winner - loser, aim, beta=_NEARLY_EVEN)
+    away = winner - loser - aim
+    groups = [[row for row, other in enumerate(together) if other == name] for name in dict.fromkeys(together) if name]
+    moved = [away[rows].mean().expand(len(rows)) for rows in groups]
+    alone = away[[row for row, name in enumerate(together) if not name]]
+    every = torch.cat([*moved, alone])
+    return functional.smooth_l1_loss(every, torch.zeros_like(every), beta=_NEARLY_EVEN)
 
 
 def padded(rows: list[Tensor], places: int) -> Tensor:

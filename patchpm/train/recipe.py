@@ -102,7 +102,8 @@ class DpoRecipe:
     keep: int
     """Prompts a step for the KL anchor."""
     tokens: int
-    """How many tokens of each reply are compared."""
+    """How many tokens of each reply are compared. Few are enough to decide whether to refuse, and leave the words of a
+    refusal alone where it is the loser."""
     hardest: float
     """Share of the pairs that is trained on: those that the reference is most wrong about."""
     beta: float
@@ -116,7 +117,7 @@ class DpoRecipe:
     per_token: bool
     """Whether replies of different length are compared by their mean log-probability a token."""
     imitate_weight: float
-    """Weight of the first stage's loss on the preferred replies."""
+    """Weight of the first stage's loss on the preferred replies, all their tokens."""
     keep_weight: float
     """Weight of the KL anchor, on the first 8 tokens of the base's replies."""
 

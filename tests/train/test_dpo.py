@@ -122,8 +122,8 @@ def test_only_the_hardest_pairs_are_trained_on(tmp_path: Path) -> None:
     with torch.no_grad():
         losses = [float(dpo.loss(reference, step)["imitate"]) for step in range(4)]
     assert len({*losses}) == 1
-    rows = [(row.tail, row.wanted[number % 2][:5]) for number, row in enumerate(made.rows.train.targets)]
-    least = min(rows, key=lambda row: log_probability(made, reference, *row))
+    rows = [(row.tail, row.wanted[number % 2]) for number, row in enumerate(made.rows.train.targets)]
+    least = min(rows, key=lambda row: log_probability(made, reference, row[0], row[1][:5]))
     assert losses[0] * len(least[1]) == pytest.approx(-log_probability(made, reference, *least), rel=1e-3)
 
 
@@ -186,7 +186,7 @@ def test_balance_moves_all_pairs_of_a_source_by_what_makes_half_of_them_prefer_e
     now = torch.tensor(gaps(made, prefix, made.rows.train))
     with torch.no_grad():
         found = float(stage(made).loss(prefix, 0)["prefer"])
-    assert found == pytest.approx(10 * float(evenness(now, torch.zeros(4), aims)), abs=1e-3)
+    assert found == pytest.approx(10 * float(evenness(now, torch.zeros(4), aims, ["both"] * 4)), abs=1e-3)
 
 
 def test_pairs_that_shall_each_be_even_aim_at_no_gap_at_all(tmp_path: Path) -> None:
@@ -197,7 +197,7 @@ def test_pairs_that_shall_each_be_even_aim_at_no_gap_at_all(tmp_path: Path) -> N
     now = torch.tensor(gaps(made, prefix, made.rows.train))
     with torch.no_grad():
         found = float(stage(made).loss(prefix, 0)["prefer"])
-    assert found == pytest.approx(10 * float(evenness(now, torch.zeros(4), torch.zeros(4))), abs=1e-3)
+    assert found == pytest.approx(10 * float(evenness(now, torch.zeros(4), torch.zeros(4), [""] * 4)), abs=1e-3)
 
 
 def test_dev_pairs_aim_where_the_training_pairs_of_their_source_do(tmp_path: Path) -> None:
@@ -205,7 +205,7 @@ def test_dev_pairs_aim_where_the_training_pairs_of_their_source_do(tmp_path: Pat
     prefix = random_prefix()
     middle = median(gaps(made, None, made.rows.train))
     before, now = (torch.tensor(gaps(made, at, made.rows.dev)) for at in (None, prefix))
-    wanted = 10 * float(evenness(now, torch.zeros(len(now)), before - middle))
+    wanted = 10 * float(evenness(now, torch.zeros(len(now)), before - middle, ["both"] * len(now)))
     assert stage(made).dev(prefix) == pytest.approx(wanted, abs=1e-3)
 
 

@@ -83,14 +83,22 @@ GAPS = st.lists(st.floats(-50, 50, width=32), min_size=2, max_size=20)
 @given(GAPS)
 def test_evenness_is_the_same_whichever_side_is_called_the_winner(gaps: list[float]) -> None:
     one, other, even = torch.tensor(gaps), torch.zeros(len(gaps)), torch.zeros(len(gaps))
-    assert float(evenness(one, other, even)) == pytest.approx(float(evenness(other, one, even)), abs=1e-5)
+    for names in ([""] * len(gaps), ["a"] * len(gaps)):
+        assert float(evenness(one, other, even, names)) == pytest.approx(
+            float(evenness(other, one, even, names)), abs=1e-4
+        )
 
 
 @given(GAPS)
 def test_evenness_is_perfect_at_the_gaps_that_are_wanted(gaps: list[float]) -> None:
-    aim = torch.tensor(gaps)
-    assert float(evenness(aim, torch.zeros(len(gaps)), aim)) == 0
-    assert float(evenness(aim + 1, torch.zeros(len(gaps)), aim)) == pytest.approx(0.95, abs=1e-3)
+    aim, nothing, names = torch.tensor(gaps), torch.zeros(len(gaps)), [""] * len(gaps)
+    assert float(evenness(aim, nothing, aim, names)) == 0
+    assert float(evenness(aim + 1, nothing, aim, names)) == pytest.approx(0.95, abs=1e-3)
+
+
+def test_of_pairs_that_are_even_together_only_the_mean_counts() -> None:
+    gaps, nothing = torch.tensor([3.0, -3.0, 0.5, -0.5, 1.0]), torch.zeros(5)
+    assert float(evenness(gaps, nothing, nothing, ["a", "a", "b", "b", ""])) == pytest.approx(0.95 / 5, abs=1e-4)
 
 
 def test_a_preference_has_a_slope_even_where_everything_is_decided() -> None:

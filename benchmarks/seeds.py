@@ -1,0 +1,68 @@
+"""What chance in training decides: figures of several training seeds, as a mean with a 95 % interval over seeds.
+
+    patchpm evaluate seed-1/prefix.safetensors --base MODEL --results seed-1.json    (and so on)
+    python benchmarks/seeds.py seed-1.json seed-2.json seed-3.json
+
+The interval is Student's for a mean, from the spread between seeds alone. Each run's own interval, over rows, is what
+`patchpm evaluate` reports.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import statistics
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from scipy.stats import t
+
+from patchpm.evaluate.metrics import POOLED, metric_of
+from patchpm.evaluate.results import read_results
+from patchpm.patch.manifest import Claim
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("results", nargs="+", type=Path)
+    parser.add_argument("--parts", action="store_true", help="each part of a suite too")
+    options = parser.parse_args()
+    runs = [read_results(path.read_bytes()) for path in options.results]
+    table = Table(title=f"{len(runs)} training seeds")
+    for heading in ("metric", "suite", "n", "without", "with, mean", "95 % over seeds", "change", "each seed"):
+        table.add_column(heading)
+    several: dict[tuple[str, str], list[Claim]] = {}
+    for run in runs:
+        for claim in run.claims:
+            several.setdefault((claim.metric, claim.suite), []).append(claim)
+    whole = {metric for metric, suite in several if pooled(suite)}
+    for (metric, suite), claims in several.items():
+        if options.parts or metric not in whole or pooled(suite):
+            table.add_row(metric, suite, f"{claims[0].n:,}", *row(metric, claims))
+    Console(width=180).print(table)
+
+
+def pooled(suite: str) -> bool:
+    """Whether a figure is over all parts together."""
+    return suite.partition(" by ")[0] in POOLED.values()
+
+
+def row(metric: str, claims: list[Claim]) -> list[str]:
+    """The figures of one metric."""
+    form = "{:.1%}" if metric_of(metric).unit == "share" else "{:.3f}"
+    values = [claim.after for claim in claims]
+    mean, before = statistics.mean(values), claims[0].before
+    shown = [form.format(before), form.format(mean)]
+    if len(values) > 1:
+        half = float(t.ppf(0.975, len(values) - 1)) * statistics.stdev(values) / math.sqrt(len(values))
+        shown.append(f"{form.format(mean - half)} to {form.format(mean + half)}")
+    else:
+        shown.append("")
+    shown.append(f"{mean / before - 1:+.0%}" if before else "")
+    return [*shown, " ".join(form.format(value) for value in values)]
+
+
+if __name__ == "__main__":
+    main()
