@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from statistics import median
 
 import torch
 from torch import Tensor
 
 from patchpm.train.foreigners import Company, Foreigners
 from patchpm.train.keep import keep_loss, read_own
-from patchpm.train.losses import evenness, imitation, preference
+from patchpm.train.losses import balance, evenness, imitation, preference
 from patchpm.train.prefix_model import Opening, PrefixModel, Reading
-from patchpm.train.recipe import BALANCE, BASE, NONE, TEACHER, Recipe
+from patchpm.train.recipe import BALANCE, BASE, NONE, PREFER, TEACHER, Recipe
 from patchpm.train.replies import Progress
 from patchpm.train.rows import KeepRow, Rows, TargetRow
 from patchpm.train.schedule import Schedule
@@ -22,11 +21,11 @@ from patchpm.train.team import Team
 
 _BATCH = 32
 """Pairs read together where no gradient is needed."""
-_DEV_PAIRS = 200
+_DEV_PAIRS = 400
 _KEEP_TOKENS = 8
 """On how many tokens of a reply the KL anchor is taken."""
-_EVENNESS_WEIGHT = 10.0
-"""What a nat from the gap that is wanted counts against the KL anchor."""
+_BALANCE_WEIGHT = 10.0
+"""What half a unit of imbalance, or a nat between two replies, counts against the KL anchor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +40,6 @@ class _Pair:
     loser_before: float = 0.0
     together: str = ""
     """Source whose pairs shall be even taken together; empty where the pair shall be even by itself."""
-    aim: float = 0.0
-    """The gap between the two that is wanted."""
-
-    @property
-    def gap(self) -> float:
-        """What the reference finds."""
-        return self.winner_before - self.loser_before
 
     @property
     def length(self) -> int:
@@ -65,25 +57,12 @@ class _Pool:
         return [self.pairs[number] for number in self.schedule.rows(step)]
 
 
-def _middle(pairs: Sequence[_Pair]) -> dict[str, float]:
-    """The median gap of each source whose pairs shall be even together."""
-    gaps: dict[str, list[float]] = {}
-    for pair in pairs:
-        gaps.setdefault(pair.together, []).append(pair.gap)
-    return {name: median(found) for name, found in gaps.items()}
-
-
-def _aimed(pair: _Pair, middle: dict[str, float]) -> _Pair:
-    """The pair with the gap that is wanted.
-
-    Moving all pairs of a source by its median makes each reply the likelier one half of the time, and leaves what else
-    the base knows about them.
-    """
-    return replace(pair, aim=pair.gap - middle[pair.together] if pair.together else 0.0)
-
-
-def _silent(_done: int, _total: int) -> None:
-    """Report nothing."""
+def _by_source(pairs: Sequence[_Pair]) -> dict[str, list[int]]:
+    """Which pairs shall be even together, by their source; under the empty name those that shall be by themselves."""
+    rows: dict[str, list[int]] = {}
+    for row, pair in enumerate(pairs):
+        rows.setdefault(pair.together, []).append(row)
+    return rows
 
 
 class Dpo:
@@ -139,10 +118,6 @@ class Dpo:
             for sort, pairs, batch in sorts:
                 found = self._refer(opening, pairs, done, total, progress)
                 done += len(pairs)
-                if self._recipe.goal == BALANCE:
-                    middle = _middle(found)
-                    found = [_aimed(pair, middle) for pair in found]
-                    self._dev = [_aimed(pair, middle) for pair in self._refer(opening, self._dev, 0, 0, _silent)]
                 self._pools.append(self._pool(sort, found, batch))
 
     def loss(self, prefix: Tensor, step: int) -> dict[str, Tensor]:
@@ -162,7 +137,8 @@ class Dpo:
     def dev(self, prefix: Tensor) -> float:
         """How good a prefix is on dev rows, by itself and in company, in the mean; lower is better.
 
-        It is the loss that is minimised, except that a preference is taken without a reference.
+        For the goal `balance` it is how far from even the pairs are, else the loss of DPO without a reference. The KL
+        anchor is added to both.
         """
         pairs, keeps = self._dev, self._rows.dev.keeps[:DEV_ROWS]
         found = []
@@ -171,19 +147,31 @@ class Dpo:
                 opening = self._model.opening(company.around(prefix))
                 parts = (self._read(opening, pairs[at : at + _BATCH]) for at in range(0, len(pairs), _BATCH))
                 won, lost = (torch.cat(side) for side in list(zip(*parts, strict=True))[:2])
-                found.append(float(self._compare(won, lost, pairs) + self._keep(opening, company, keeps)))
+                even = self._recipe.goal == BALANCE
+                figure = self._uneven(won, lost, pairs) if even else self._compare(won, lost, pairs)
+                found.append(float(figure + self._keep(opening, company, keeps)))
         return sum(found) / len(found)
+
+    def _uneven(self, won: Tensor, lost: Tensor, pairs: Sequence[_Pair]) -> Tensor:
+        """How far from even the pairs of each source are together, or each by itself; the mean over sources."""
+        found = []
+        for name, rows in _by_source(pairs).items():
+            found.append(balance(won[rows], lost[rows]) if name else evenness(won[rows], lost[rows]))
+        return _BALANCE_WEIGHT * torch.stack(found).mean()
 
     def _keep(self, opening: Opening, company: Company, rows: Sequence[KeepRow]) -> Tensor:
         reading = read_own(self._model, opening, rows, _KEEP_TOKENS)
         return self._recipe.keep_weight * keep_loss(self._model, reading, company, rows, _KEEP_TOKENS)
 
     def _compare(self, won: Tensor, lost: Tensor, pairs: Sequence[_Pair]) -> Tensor:
-        if self._recipe.goal == BALANCE:
-            aims = torch.tensor([pair.aim for pair in pairs], device=won.device)
-            return _EVENNESS_WEIGHT * evenness(won, lost, aims, [pair.together for pair in pairs])
         before = torch.tensor([[pair.winner_before, pair.loser_before] for pair in pairs], device=won.device)
-        return preference(won, lost, before[:, 0], before[:, 1], self._recipe.beta)
+        if self._recipe.goal == PREFER:
+            return preference(won, lost, before[:, 0], before[:, 1], self._recipe.beta)
+        parts = []
+        for name, rows in _by_source(pairs).items():
+            part = preference(won[rows], lost[rows], before[rows, 0], before[rows, 1], self._recipe.beta)
+            parts.append(len(rows) * (part if name else _BALANCE_WEIGHT * evenness(won[rows], lost[rows])))
+        return torch.stack(parts).sum() / len(pairs)
 
     def _reference(self, after_sft: Tensor) -> Tensor | None:
         if self._recipe.reference == BASE:

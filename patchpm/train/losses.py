@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -76,24 +74,28 @@ def preference(winner: Tensor, loser: Tensor, winner_before: Tensor, loser_befor
     return -functional.logsigmoid(beta * margin).mean()
 
 
-def evenness(winner: Tensor, loser: Tensor, aim: Tensor, together: Sequence[str]) -> Tensor:
-    """Mean distance of the gap between two replies from where it shall be.
-
-    Of pairs that shall be even together only the mean of their gaps counts: to hold every single one would hold the
-    prefix where it is.
+def evenness(winner: Tensor, loser: Tensor) -> Tensor:
+    """Mean gap between two replies, without its sign: 0 where every pair is even by itself.
 
     Args:
         winner: `(pairs,)` log-probability of one reply.
         loser: `(pairs,)` of the other one.
-        aim: `(pairs,)` the gap that is wanted; 0 where both shall be equally likely.
-        together: Name of the group of each pair; empty for a pair that counts by itself.
     """
-    away = winner - loser - aim
-    groups = [[row for row, other in enumerate(together) if other == name] for name in dict.fromkeys(together) if name]
-    moved = [away[rows].mean().expand(len(rows)) for rows in groups]
-    alone = away[[row for row, name in enumerate(together) if not name]]
-    every = torch.cat([*moved, alone])
-    return functional.smooth_l1_loss(every, torch.zeros_like(every), beta=_NEARLY_EVEN)
+    gap = winner - loser
+    return functional.smooth_l1_loss(gap, torch.zeros_like(gap), beta=_NEARLY_EVEN)
+
+
+def balance(winner: Tensor, loser: Tensor) -> Tensor:
+    """How far from even two replies are over all pairs: 0 where each is preferred half of the time, at most 0.5.
+
+    A smooth form of `|share of pairs with winner > loser - 0.5|`, so that few pairs tell small steps apart.
+
+    Args:
+        winner: `(pairs,)` log-probability of one reply.
+        loser: `(pairs,)` of the other one.
+    """
+    gap = winner - loser
+    return (torch.sigmoid(3 * gap / gap.std().clamp(min=_SMALL)).mean() - 0.5).abs()
 
 
 def padded(rows: list[Tensor], places: int) -> Tensor:

@@ -112,8 +112,8 @@ class DpoRecipe:
     """Against which log-probabilities: of the prefix after `sft`, of the `base`, of the `teacher` (its
     instruction), or `none`: the two replies are compared as they are."""
     goal: str
-    """`prefer` the better reply as strongly as it goes, or `balance` the two: of the pairs of a source each side shall be
-    preferred by half."""
+    """`prefer` the better reply as strongly as it goes, or `balance`: push likewise, and take the step where each side
+    is preferred for half of the pairs of a source."""
     per_token: bool
     """Whether replies of different length are compared by their mean log-probability a token."""
     imitate_weight: float

@@ -236,10 +236,5 @@ def _check_dpo(recipe: Recipe) -> None:
         raise UsageError("invalid-recipe", "dpo.reference teacher needs teacher.instruction")
     if recipe.dpo.reference == NONE and recipe.dpo.hardest < 1:
         raise UsageError("invalid-recipe", "dpo.hardest needs a dpo.reference", why="it says what is hard")
-    balanced = recipe.dpo.reference == BASE and recipe.dpo.hardest == 1 and not recipe.dpo.reverse
-    if recipe.dpo.goal == BALANCE and not balanced:
-        raise UsageError(
-            "invalid-recipe",
-            'dpo.goal balance needs dpo.reference = "base", all pairs, and no reverse ones',
-            why="the pairs of a source are moved by the median of what the base finds",
-        )
+    if recipe.dpo.goal == BALANCE and not recipe.stop.every:
+        raise UsageError("invalid-recipe", "dpo.goal balance needs stop.every", why="it says which step is the best")

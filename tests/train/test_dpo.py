@@ -3,7 +3,6 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import pytest
@@ -11,7 +10,7 @@ import torch
 
 from patchpm.train.dpo import Dpo
 from patchpm.train.foreigners import Foreigners, load_foreigners
-from patchpm.train.losses import evenness
+from patchpm.train.losses import balance, evenness
 from patchpm.train.rows import Part
 from patchpm.train.run import first_prefix
 from patchpm.train.team import Team
@@ -162,51 +161,37 @@ def test_replies_of_different_length_are_compared_by_token_if_asked(tmp_path: Pa
     assert each != pytest.approx(whole, abs=1e-3)
 
 
-BALANCED = (
-    PAIRS_ONLY.replace("reverse = 2", "reverse = 0")
-    .replace("beta = 0.1", 'beta = 0.1\ngoal = "balance"\nreference = "base"')
-    .replace("hardest = 0.7", "hardest = 1.0")
+BALANCED = PAIRS_ONLY.replace("beta = 0.1", 'beta = 0.1\ngoal = "balance"').replace(
+    "imitate_weight = 0.5\nkeep_weight = 0.5", "imitate_weight = 0.5\nkeep_weight = 0.0"
 )
 
 
-def gaps(made: Setting, prefix: torch.Tensor | None, part: Part) -> list[float]:
-    """How much likelier the better reply is, for each pair."""
-    sides = [
+def sides(made: Setting, prefix: torch.Tensor, part: Part) -> tuple[torch.Tensor, torch.Tensor]:
+    """Log-probabilities of the better and of the worse reply, for each pair."""
+    found = [
         [log_probability(made, prefix, row.tail, side[:5]) for side in (row.wanted[0], row.loser)] for row in part.pairs
     ]
-    return [better - worse for better, worse in sides]
+    better, worse = torch.tensor(found).T
+    return better, worse
 
 
-def test_balance_moves_all_pairs_of_a_source_by_what_makes_half_of_them_prefer_each_side(tmp_path: Path) -> None:
-    made = setting(tmp_path, BALANCED.replace("pairs = 2", "pairs = 4"))
+def test_the_goal_balance_is_judged_by_how_even_the_dev_pairs_are(tmp_path: Path) -> None:
+    made = setting(tmp_path, with_tables(BALANCED, STOP))
     prefix = random_prefix()
-    before = gaps(made, None, made.rows.train)
-    aims = torch.tensor([gap - median(before) for gap in before])
-    assert sum(aims > 0) == sum(aims < 0)
-    now = torch.tensor(gaps(made, prefix, made.rows.train))
+    won, lost = sides(made, prefix, made.rows.dev)
+    assert stage(made).dev(prefix) == pytest.approx(10 * float(balance(won, lost)), abs=1e-3)
+
+
+def test_pairs_that_shall_each_be_even_count_one_by_one(tmp_path: Path) -> None:
+    each = BALANCED.replace('kind = "pair"', 'kind = "pair"\neach = true').replace("pairs = 2", "pairs = 4")
+    each = each.replace("reverse = 2", "reverse = 0").replace("hardest = 0.7", "hardest = 1.0")
+    made = setting(tmp_path, with_tables(each, STOP))
+    prefix = random_prefix()
+    won, lost = sides(made, prefix, made.rows.dev)
+    assert stage(made).dev(prefix) == pytest.approx(10 * float(evenness(won, lost)), abs=1e-3)
+    won, lost = sides(made, prefix, made.rows.train)
     with torch.no_grad():
-        found = float(stage(made).loss(prefix, 0)["prefer"])
-    assert found == pytest.approx(10 * float(evenness(now, torch.zeros(4), aims, ["both"] * 4)), abs=1e-3)
-
-
-def test_pairs_that_shall_each_be_even_aim_at_no_gap_at_all(tmp_path: Path) -> None:
-    made = setting(
-        tmp_path, BALANCED.replace("pairs = 2", "pairs = 4").replace('kind = "pair"', 'kind = "pair"\neach = true')
-    )
-    prefix = random_prefix()
-    now = torch.tensor(gaps(made, prefix, made.rows.train))
-    with torch.no_grad():
-        found = float(stage(made).loss(prefix, 0)["prefer"])
-    assert found == pytest.approx(10 * float(evenness(now, torch.zeros(4), torch.zeros(4), [""] * 4)), abs=1e-3)
-
-
-def test_dev_pairs_aim_where_the_training_pairs_of_their_source_do(tmp_path: Path) -> None:
-    made = setting(tmp_path, with_tables(BALANCED.replace("keep_weight = 0.5", "keep_weight = 0.0"), STOP))
-    prefix = random_prefix()
-    middle = median(gaps(made, None, made.rows.train))
-    before, now = (torch.tensor(gaps(made, at, made.rows.dev)) for at in (None, prefix))
-    wanted = 10 * float(evenness(now, torch.zeros(len(now)), before - middle, ["both"] * len(now)))
-    assert stage(made).dev(prefix) == pytest.approx(wanted, abs=1e-3)
+        assert float(stage(made).loss(prefix, 0)["prefer"]) == pytest.approx(10 * float(evenness(won, lost)), abs=1e-3)
 
 
 def test_the_figure_on_dev_rows_counts_company_too(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from patchpm.train.losses import divergence, evenness, imitation, padded, preference, stay
+from patchpm.train.losses import balance, divergence, evenness, imitation, padded, preference, stay
 from patchpm.train.prefix_model import Reading
 
 
@@ -81,24 +81,37 @@ GAPS = st.lists(st.floats(-50, 50, width=32), min_size=2, max_size=20)
 
 
 @given(GAPS)
-def test_evenness_is_the_same_whichever_side_is_called_the_winner(gaps: list[float]) -> None:
-    one, other, even = torch.tensor(gaps), torch.zeros(len(gaps)), torch.zeros(len(gaps))
-    for names in ([""] * len(gaps), ["a"] * len(gaps)):
-        assert float(evenness(one, other, even, names)) == pytest.approx(
-            float(evenness(other, one, even, names)), abs=1e-4
-        )
+def test_balance_is_the_same_whichever_side_is_called_the_winner(gaps: list[float]) -> None:
+    one, other = torch.tensor(gaps), torch.zeros(len(gaps))
+    assert float(balance(one, other)) == pytest.approx(float(balance(other, one)), abs=1e-5)
+    assert 0 <= float(balance(one, other)) <= 0.5
 
 
 @given(GAPS)
-def test_evenness_is_perfect_at_the_gaps_that_are_wanted(gaps: list[float]) -> None:
-    aim, nothing, names = torch.tensor(gaps), torch.zeros(len(gaps)), [""] * len(gaps)
-    assert float(evenness(aim, nothing, aim, names)) == 0
-    assert float(evenness(aim + 1, nothing, aim, names)) == pytest.approx(0.95, abs=1e-3)
+def test_balance_is_perfect_where_every_preference_has_its_opposite(gaps: list[float]) -> None:
+    both = torch.tensor([*gaps, *(-gap for gap in gaps)])
+    assert float(balance(both, torch.zeros(len(both)))) == pytest.approx(0, abs=1e-5)
 
 
-def test_of_pairs_that_are_even_together_only_the_mean_counts() -> None:
-    gaps, nothing = torch.tensor([3.0, -3.0, 0.5, -0.5, 1.0]), torch.zeros(5)
-    assert float(evenness(gaps, nothing, nothing, ["a", "a", "b", "b", ""])) == pytest.approx(0.95 / 5, abs=1e-4)
+def test_balance_is_lost_where_one_side_is_always_preferred_and_no_unit_matters() -> None:
+    gaps = torch.tensor([30.0, 31.0, 32.0])
+    assert float(balance(gaps, torch.zeros(3))) == pytest.approx(0.5, abs=1e-3)
+    some = torch.tensor([1.0, 2.0, -0.5, 0.3])
+    nothing = torch.zeros(4)
+    assert float(balance(100 * some, nothing)) == pytest.approx(float(balance(some, nothing)), abs=1e-5)
+    assert 0.1 < float(balance(some, nothing)) < 0.5
+
+
+@given(GAPS)
+def test_evenness_is_the_same_whichever_side_is_called_the_winner(gaps: list[float]) -> None:
+    one, other = torch.tensor(gaps), torch.zeros(len(gaps))
+    assert float(evenness(one, other)) == pytest.approx(float(evenness(other, one)), abs=1e-5)
+
+
+def test_evenness_counts_every_pair_by_itself() -> None:
+    gaps = torch.tensor([3.0, -3.0])
+    assert float(evenness(gaps, torch.zeros(2))) == pytest.approx(2.95)
+    assert float(evenness(gaps, gaps)) == 0
 
 
 def test_a_preference_has_a_slope_even_where_everything_is_decided() -> None:

@@ -109,7 +109,7 @@ def test_a_wrong_value_is_refused_by_its_full_name(tmp_path: Path, old: str, new
         ([("steps = 12", "steps = 0"), ("steps = 4", "steps = 0")], "neither stage"),
         ([("beta = 0.1", 'beta = 0.1\nreference = "none"')], "dpo.hardest"),
         ([("beta = 0.1", 'beta = 0.1\nreference = "teacher"')], "teacher.instruction"),
-        ([("beta = 0.1", 'beta = 0.1\ngoal = "balance"')], "dpo.goal balance needs"),
+        ([("beta = 0.1", 'beta = 0.1\ngoal = "balance"')], "stop.every"),
         ([('kind = "given"', 'kind = "instruction"\ninstruction = "Say no."')], "dpo.reverse"),
         ([("[dpo]", "[foreigners]\nshare = 0.5\n[dpo]")], "foreigners.share"),
         ([('kind = "target"', 'kind = "pair"'), ("steps = 12", "steps = 0")], "columns"),
