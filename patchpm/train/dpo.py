@@ -186,9 +186,8 @@ class Dpo:
         return _Pair(row.tail, winner, row.loser[:limit], together=row.together)
 
     def _reversed(self, row: KeepRow, number: int) -> _Pair:
-        limit = self._recipe.tokens
         loser = self._rows.reverse[number % len(self._rows.reverse)] if self._rows.reverse else ()
-        return _Pair(row.tail, row.own.ids[:limit], loser[:limit])
+        return _Pair(row.tail, row.own.ids[: self._recipe.tokens], loser[: self._recipe.reverse_tokens])
 
     def _refer(self, opening: Opening, pairs: list[_Pair], done: int, total: int, progress: Progress) -> list[_Pair]:
         found: list[_Pair] = []

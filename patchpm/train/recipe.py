@@ -102,8 +102,10 @@ class DpoRecipe:
     keep: int
     """Prompts a step for the KL anchor."""
     tokens: int
-    """How many tokens of each reply are compared. Few are enough to decide whether to refuse, and leave the words of a
-    refusal alone where it is the loser."""
+    """How many tokens of each reply are compared."""
+    reverse_tokens: int
+    """How many of a refusal, where it is the loser: the decision to refuse shall become unlikely there, not the words
+    that follow it."""
     hardest: float
     """Share of the pairs that is trained on: those that the reference is most wrong about."""
     beta: float

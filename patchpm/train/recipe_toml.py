@@ -132,13 +132,15 @@ def _sft(table: Table) -> SftRecipe:
 
 
 def _dpo(table: Table) -> DpoRecipe:
+    tokens = table.integer("tokens", low=1, default=64)
     recipe = DpoRecipe(
         steps=table.integer("steps", low=0, default=0),
         rate=table.number("rate", low=0, default=5e-3),
         pairs=table.integer("pairs", low=1, default=4),
         reverse=table.integer("reverse", low=0, default=0),
         keep=table.integer("keep", low=1, default=4),
-        tokens=table.integer("tokens", low=1, default=64),
+        tokens=tokens,
+        reverse_tokens=table.integer("reverse_tokens", low=1, high=tokens, default=tokens),
         hardest=table.number("hardest", low=0, high=1, default=1.0),
         beta=table.number("beta", low=0, default=0.1),
         reference=table.choice("reference", (SFT, BASE, TEACHER, NONE), default=SFT),

@@ -136,6 +136,26 @@ def test_no_reverse_pair_is_made_of_what_is_the_business_of_other_patches(tmp_pa
     assert asked[-1] == (12, 12)
 
 
+def test_of_a_refusal_that_loses_only_the_first_tokens_count_if_asked(tmp_path: Path) -> None:
+    made = with_dpo(setting(tmp_path), pairs=1, reverse=6, hardest=1.0, reference="none", beta=1.0)
+    prefix = random_prefix()
+
+    def of_reverse_pairs(tokens: int) -> float:
+        found = 0.0
+        for number, row in enumerate(made.rows.train.keeps):
+            won = log_probability(made, prefix, row.tail, row.own.ids[:5])
+            lost = log_probability(made, prefix, row.tail, made.rows.reverse[number % 2][:tokens])
+            found += math.log1p(math.exp(lost - won))
+        return found
+
+    with torch.no_grad():
+        whole, first = (
+            7 * float(stage(with_dpo(made, reverse_tokens=tokens)).loss(prefix, 0)["prefer"]) for tokens in (5, 1)
+        )
+    assert first - whole == pytest.approx(of_reverse_pairs(1) - of_reverse_pairs(5), abs=1e-3)
+    assert first != pytest.approx(whole, abs=1e-2)
+
+
 def test_pairs_of_a_source_are_read_as_they_are_given(tmp_path: Path) -> None:
     made = setting(tmp_path, PAIRS_ONLY)
     given = {(made.model.frame.tail(ask), good, bad) for ask, good, bad in PAIRS}
