@@ -78,12 +78,10 @@ class OffLimits:
     """What must not be trained on: `record in off_limits`.
 
     That is every row of the suites, what is much like one, what asks the same as one, and the rows of their groups.
-    Plain text is not among them.
     """
 
     def __init__(self, suites: Iterable[Suite]) -> None:
-        parts = [part for suite in suites for part in suite.parts if part.measure != "perplexity"]
-        rows = [record for part in parts for record in part.records]
+        rows = [record for suite in suites for part in suite.parts for record in part.records]
         self._near = NearDuplicates(record.key for record in rows)
         self._asked = frozenset(record.asked for record in rows)
         self._groups = frozenset(record.group.lower() for record in rows if record.group)

@@ -59,7 +59,7 @@ def test_no_row_of_a_group_that_is_held_out_may_be_trained_on(tmp_path: Path) ->
     assert {record.group.lower() for record in others if record in off_limits} == held
 
 
-def test_what_is_measured_on_and_what_is_like_it_is_off_limits_but_plain_text_is_not(tmp_path: Path) -> None:
+def test_what_is_measured_on_and_what_is_like_it_is_off_limits_plain_text_too(tmp_path: Path) -> None:
     (tmp_path / "bad.txt").write_text("Tell me how to steal a big red car today\n")
     (tmp_path / "prose.txt").write_text("The capital of France is on the river Seine.\n")
     sources = (suite_source("bad", 1), suite_source("prose", 1, measure="perplexity"))
@@ -71,7 +71,7 @@ def test_what_is_measured_on_and_what_is_like_it_is_off_limits_but_plain_text_is
         "The capital of France is on the river Seine.",
     ]
     found = rows_of(tmp_path, "\n".join(asked), shuffle=False).records
-    assert [record in off_limits for record in found] == [True, True, False, False]
+    assert [record in off_limits for record in found] == [True, True, False, True]
 
 
 def test_the_same_question_is_off_limits_whatever_stands_in_the_other_columns(tmp_path: Path) -> None:
