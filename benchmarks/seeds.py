@@ -16,11 +16,13 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
-from scipy.stats import t
 
 from patchpm.evaluate.metrics import POOLED, metric_of
 from patchpm.evaluate.results import read_results
 from patchpm.patch.manifest import Claim
+
+STUDENT = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78, 6: 2.57, 7: 2.45, 8: 2.36, 9: 2.31, 10: 2.26}
+"""The 97.5 % point of Student's t, by the number of values."""
 
 
 def main() -> None:
@@ -55,8 +57,8 @@ def row(metric: str, claims: list[Claim]) -> list[str]:
     values = [claim.after for claim in claims]
     mean, before = statistics.mean(values), claims[0].before
     shown = [form.format(before), form.format(mean)]
-    if len(values) > 1:
-        half = float(t.ppf(0.975, len(values) - 1)) * statistics.stdev(values) / math.sqrt(len(values))
+    if len(values) in STUDENT:
+        half = STUDENT[len(values)] * statistics.stdev(values) / math.sqrt(len(values))
         shown.append(f"{form.format(mean - half)} to {form.format(mean + half)}")
     else:
         shown.append("")
