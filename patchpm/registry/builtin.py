@@ -17,7 +17,7 @@ ALIAS: Final = "builtin"
 URL: Final = "builtin:"
 """The address that stands for this registry in a policy."""
 VENDOR: Final = "patchpm"
-ROOT: Final = Digest.parse("sha256:ef7e33bf338d0bae72249ca2d02f4141b8591bb4de638d19000b1cd09b8748ca")
+ROOT: Final = Digest.parse("sha256:96183d2fa1e46e7b503d9548c5c777016c6a494564cea036b826c30844325c7b")
 """Of `builtin_registry/metadata/1.root.json`."""
 
 
