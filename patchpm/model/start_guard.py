@@ -120,7 +120,8 @@ def _starts(inputs: dict[str, Any], ids: torch.Tensor) -> Iterator[list[int]]:
             if end > start and not (goes_on and goes_on[start]):
                 yield ids[0, start:end].tolist()
         return
-    if all(_is_empty(inputs.get(name)) for name in ("past_key_values", "cache_params")):
+    # `cache` is what `past_key_values` is called from transformers 5.24 on.
+    if all(_is_empty(inputs.get(name)) for name in ("past_key_values", "cache", "cache_params")):
         for row, real in zip(ids, _real(inputs.get("attention_mask"), ids), strict=True):
             yield row[real].tolist()
 
