@@ -23,7 +23,7 @@ from patchpm.evaluate.report.quantity import quantity_of
 from patchpm.model.demo_base import demo_base
 from patchpm.settings import Folders
 
-PATCHES = ("toxicity@1.2", "bias@1.0", "harmfulness@1.0")
+PATCHES = ("toxicity@1.2", "bias@1.0", "harmfulness@1.1")
 """One for each domain that the built-in registry has patches for."""
 PROMPTS = Path(__file__).parents[1] / "recipes" / "demo_prompts.json"
 """Prompts that no patch was trained on; a test holds them against the training data."""

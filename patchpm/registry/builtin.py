@@ -17,7 +17,7 @@ ALIAS: Final = "builtin"
 URL: Final = "builtin:"
 """The address that stands for this registry in a policy."""
 VENDOR: Final = "patchpm"
-ROOT: Final = Digest.parse("sha256:96183d2fa1e46e7b503d9548c5c777016c6a494564cea036b826c30844325c7b")
+ROOT: Final = Digest.parse("sha256:9986393de97ce7cf39d3ca7a9f81e32b92ed5089ef8e5d19d85ee62ae9a598b9")
 """Of `builtin_registry/metadata/1.root.json`."""
 
 
