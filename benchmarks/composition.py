@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
@@ -21,7 +22,8 @@ from rich.table import Table
 from patchpm.data.suite import Suite, load_suite
 from patchpm.evaluate.bench import Bench
 from patchpm.evaluate.composition import NamedPrefix, Order, compose
-from patchpm.evaluate.metrics import GUARDED, JUDGE, metric_of
+from patchpm.evaluate.metrics import GUARDED, JUDGE
+from patchpm.evaluate.report.quantity import quantity_of
 from patchpm.evaluate.results import Cell, Composition, composition_to_json
 from patchpm.settings import Folders
 from patchpm.train.base_model import BFLOAT16
@@ -94,16 +96,16 @@ def table(name: str, several: list[Composition]) -> Table:
     for (order, metric, patch), found in cells.items():
         if patch or metric == GUARDED or not order:
             kept = [cell.kept for cell in found if cell.kept is not None]
-            left = f"{spread(kept, '{:.0%}')} of {patch}" if kept and len(order) > 1 else ""
-            form = "{:.1%}" if metric_of(metric).unit == "share" else "{:.3f}"
-            made.add_row(", ".join(order) or "none", metric, spread([cell.value for cell in found], form), left)
+            left = f"{spread(kept, '{:.0%}'.format)} of {patch}" if kept and len(order) > 1 else ""
+            figure = spread([cell.value for cell in found], quantity_of(metric).show)
+            made.add_row(", ".join(order) or "none", metric, figure, left)
     return made
 
 
-def spread(figures: list[float], form: str) -> str:
+def spread(figures: list[float], show: Callable[[float], str]) -> str:
     """The mean, and the least and the most of several."""
-    mean = form.format(sum(figures) / len(figures))
-    return mean if len(figures) == 1 else f"{mean} ({form.format(min(figures))} to {form.format(max(figures))})"
+    mean = show(sum(figures) / len(figures))
+    return mean if len(figures) == 1 else f"{mean} ({show(min(figures))} to {show(max(figures))})"
 
 
 if __name__ == "__main__":

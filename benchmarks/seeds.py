@@ -17,7 +17,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from patchpm.evaluate.metrics import POOLED, metric_of
+from patchpm.evaluate.metrics import is_pooled
+from patchpm.evaluate.report.quantity import quantity_of
 from patchpm.evaluate.results import read_results
 from patchpm.patch.manifest import Claim
 
@@ -39,31 +40,26 @@ def main() -> None:
     for run in runs:
         for claim in run.claims:
             several.setdefault((claim.metric, claim.suite), []).append(claim)
-    whole = {metric for metric, suite in several if pooled(suite)}
+    whole = {metric for metric, suite in several if is_pooled(suite)}
     for (metric, suite), claims in several.items():
-        if options.parts or metric not in whole or pooled(suite):
+        if options.parts or metric not in whole or is_pooled(suite):
             table.add_row(metric, suite, f"{claims[0].n:,}", *row(metric, claims))
     Console(width=180).print(table)
 
 
-def pooled(suite: str) -> bool:
-    """Whether a figure is over all parts together."""
-    return suite.partition(" by ")[0] in POOLED.values()
-
-
 def row(metric: str, claims: list[Claim]) -> list[str]:
     """The figures of one metric."""
-    form = "{:.1%}" if metric_of(metric).unit == "share" else "{:.3f}"
+    quantity = quantity_of(metric)
     values = [claim.after for claim in claims]
     mean, before = statistics.mean(values), claims[0].before
-    shown = [form.format(before), form.format(mean)]
+    shown = [quantity.show(before), quantity.show(mean)]
     if len(values) in STUDENT:
         half = STUDENT[len(values)] * statistics.stdev(values) / math.sqrt(len(values))
-        shown.append(f"{form.format(mean - half)} to {form.format(mean + half)}")
+        shown.append(quantity.interval(mean - half, mean + half))
     else:
         shown.append("")
     shown.append(f"{mean / before - 1:+.0%}" if before else "")
-    return [*shown, " ".join(form.format(value) for value in values)]
+    return [*shown, ", ".join(quantity.show(value) for value in values)]
 
 
 if __name__ == "__main__":

@@ -187,16 +187,16 @@ def _set(
 
 
 def _print(found: Results, *, parts: bool, as_json: bool) -> None:
-    from patchpm.evaluate.metrics import POOLED, metric_of
+    from patchpm.evaluate.metrics import is_pooled, metric_of
     from patchpm.evaluate.results import change_to_json, composition_to_json
     from patchpm.patch.manifest_json import claim_to_json
 
-    whole = {claim.metric for claim in found.claims if claim.suite.partition(" by ")[0] in POOLED.values()}
+    whole = {claim.metric for claim in found.claims if is_pooled(claim.suite)}
 
     def human() -> None:
         rows = []
         for claim, change in zip(found.claims, found.changes, strict=True):
-            if parts or claim.metric not in whole or claim.suite.partition(" by ")[0] in POOLED.values():
+            if parts or claim.metric not in whole or is_pooled(claim.suite):
                 unit = metric_of(claim.metric).unit
                 figures = [_figure(unit, value) for value in (claim.before, claim.after)]
                 spread = f"{_figure(unit, claim.low)} to {_figure(unit, claim.high)}"

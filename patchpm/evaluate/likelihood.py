@@ -75,7 +75,7 @@ class _Prompts:
             input_ids=ids,
             attention_mask=self._mask,
             position_ids=(shared + mask.cumsum(1) - 1).clamp(min=0),
-            past_key_values=cache,
+            cache=cache,
             use_cache=True,
             logits_to_keep=1,
         )
@@ -103,7 +103,7 @@ class _Prompts:
             input_ids=ids[:, :-1],
             attention_mask=mask,
             position_ids=before.sum(1, keepdim=True) + torch.arange(length - 1, device=rows.device),
-            past_key_values=cache,
+            cache=cache,
             use_cache=True,
         )
         asked = logits.gather(-1, ids[:, 1:, None]).squeeze(-1)

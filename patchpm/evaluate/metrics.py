@@ -70,6 +70,11 @@ class Metric:
     """Whether a scorer judged the texts."""
 
 
+def is_pooled(suite: str) -> bool:
+    """Whether the suite of a claim, with or without the judge it names, is all parts of a measure together."""
+    return suite.partition(" by ")[0] in POOLED.values()
+
+
 def _mean(means: NDArray[Any]) -> Any:
     return means[..., 0]
 

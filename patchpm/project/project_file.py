@@ -70,9 +70,10 @@ def read_project_file(text: str) -> ProjectFile:
     bases = record.record("bases")
     patches = record.record("patches")
     compose = record.record("compose") if record.has("compose") else Record({}, FILE, code="malformed-project")
+    names = patches.keys()
     project = ProjectFile(
         bases={_label(label, bases): bases.text(label) for label in sorted(bases.keys())},
-        patches=dict(sorted((_name(key, patches), patches.parse(key, Range.parse)) for key in patches.keys())),  # noqa: SIM118
+        patches=dict(sorted((_name(key, patches), patches.parse(key, Range.parse)) for key in names)),
         anchor=compose.choice("anchor", ANCHORS) if compose.has("anchor") else ANCHORS[0],
         max_tokens=compose.integer("max-tokens", low=1, high=16 * MAX_TOKENS)
         if compose.has("max-tokens")

@@ -58,7 +58,7 @@ class FolderHost:
         try:
             with _opened(self.root, segments[:-1]) as folder:
                 flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-                with open(os.open(segments[-1], flags, dir_fd=folder), "rb") as file:  # noqa: PTH123
+                with os.fdopen(os.open(segments[-1], flags, dir_fd=folder), "rb") as file:
                     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                         raise self._unreachable(path, "it is not a regular file")
                     data = file.read(max_bytes + 1)

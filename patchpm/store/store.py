@@ -115,8 +115,7 @@ class Store:
     def _read(self, ref: FileRef) -> bytes | None:
         path = self._path(ref.digest)
         try:
-            handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-            with open(handle, "rb") as file:  # noqa: PTH123  # a path cannot be opened without following links
+            with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
                 return file.read(ref.size + 1)
         except FileNotFoundError:
             return None

@@ -39,7 +39,7 @@ class _Pair:
     """Log-probability under the reference."""
     loser_before: float = 0.0
     together: str = ""
-    """Source whose pairs shall be even taken together; empty where the pair shall be even by itself."""
+    """See `TargetRow.together`."""
 
     @property
     def length(self) -> int:

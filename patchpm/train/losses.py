@@ -95,7 +95,7 @@ def balance(winner: Tensor, loser: Tensor) -> Tensor:
         loser: `(pairs,)` of the other one.
     """
     gap = winner - loser
-    return (torch.sigmoid(3 * gap / gap.std().clamp(min=_SMALL)).mean() - 0.5).abs()
+    return (torch.sigmoid(3 * gap / gap.std(correction=0).clamp(min=_SMALL)).mean() - 0.5).abs()
 
 
 def padded(rows: list[Tensor], places: int) -> Tensor:

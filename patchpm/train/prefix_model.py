@@ -7,6 +7,7 @@ with batch 1, and their keys and values are expanded to the batch; gradients flo
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -59,6 +60,9 @@ class PrefixModel:
         self.tokens_read = 0
         """Tokens that went through the model so far, padding included."""
         self._embed = embedding_of(model)
+        # From transformers 5.24 on it is `cache`.
+        takes = inspect.signature(model.forward).parameters
+        self._cache_name = "cache" if "cache" in takes else "past_key_values"
         self.device: torch.device = cast("Any", self._embed).weight.device
 
     @property
@@ -130,7 +134,7 @@ class PrefixModel:
             input_ids=ids[:, run],
             attention_mask=torch.zeros(visible.shape, device=self.device).masked_fill(~visible, _HIDDEN),
             position_ids=(shared + positions).clamp(min=0),
-            past_key_values=self.start(opening, len(ids)),
+            cache=self.start(opening, len(ids)),
             use_cache=True,
             logits_to_keep=one + two - 1,
         )
@@ -153,7 +157,7 @@ class PrefixModel:
         parts = [head, common] if prefix is None else [head, prefix.to(self.device), common]
         cache = DynamicCache()
         vectors = torch.cat(parts).unsqueeze(0)
-        self.run(inputs_embeds=vectors, past_key_values=cache, use_cache=True, logits_to_keep=1)
+        self.run(inputs_embeds=vectors, cache=cache, use_cache=True, logits_to_keep=1)
         return [(layer.keys, layer.values) for layer in cast("Any", cache).layers]
 
     def start(self, opening: Opening, batch: int) -> Any:
@@ -164,12 +168,12 @@ class PrefixModel:
             [(keys.expand(batch, -1, -1, -1), values.expand(batch, -1, -1, -1)) for keys, values in opening]
         )
 
-    def run(self, **inputs: Any) -> Tensor:
+    def run(self, *, cache: Any = None, **inputs: Any) -> Tensor:
         """Call the model in its precision; return float32 logits."""
         given = inputs["input_ids"] if "input_ids" in inputs else inputs["inputs_embeds"]
         self.tokens_read += given.shape[0] * given.shape[1]
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
-            logits = cast("Any", self.model)(**inputs).logits
+            logits = cast("Any", self.model)(**inputs, **{self._cache_name: cache}).logits
         return cast("Tensor", logits.float())
 
     def _forward(self, opening: Opening, ids: Tensor, mask: Tensor, *, keep: int) -> Tensor:
@@ -179,7 +183,7 @@ class PrefixModel:
             input_ids=ids,
             attention_mask=whole,
             position_ids=(shared + mask.cumsum(1) - 1).clamp(min=0),
-            past_key_values=self.start(opening, len(ids)),
+            cache=self.start(opening, len(ids)),
             use_cache=True,
             logits_to_keep=keep,
         )

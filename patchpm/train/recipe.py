@@ -104,8 +104,8 @@ class DpoRecipe:
     tokens: int
     """How many tokens of each reply are compared."""
     reverse_tokens: int
-    """How many of a refusal, where it is the loser: the decision to refuse shall become unlikely there, not the words
-    that follow it."""
+    """How many of a refusal at most, where it is the loser: the decision to refuse shall become unlikely there, not the
+    words behind it."""
     hardest: float
     """Share of the pairs that is trained on: those that the reference is most wrong about."""
     beta: float

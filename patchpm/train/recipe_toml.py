@@ -132,15 +132,14 @@ def _sft(table: Table) -> SftRecipe:
 
 
 def _dpo(table: Table) -> DpoRecipe:
-    tokens = table.integer("tokens", low=1, default=64)
     recipe = DpoRecipe(
         steps=table.integer("steps", low=0, default=0),
         rate=table.number("rate", low=0, default=5e-3),
         pairs=table.integer("pairs", low=1, default=4),
         reverse=table.integer("reverse", low=0, default=0),
         keep=table.integer("keep", low=1, default=4),
-        tokens=tokens,
-        reverse_tokens=table.integer("reverse_tokens", low=1, high=tokens, default=tokens),
+        tokens=table.integer("tokens", low=1, default=64),
+        reverse_tokens=table.integer("reverse_tokens", low=1, default=64),
         hardest=table.number("hardest", low=0, high=1, default=1.0),
         beta=table.number("beta", low=0, default=0.1),
         reference=table.choice("reference", (SFT, BASE, TEACHER, NONE), default=SFT),
@@ -215,6 +214,10 @@ def _check_sources(recipe: Recipe) -> None:
             raise UsageError(
                 "invalid-recipe", f"the source {each.source.name} needs columns for prompt, better and worse reply"
             )
+        if each.each and (each.kind != PAIR or recipe.dpo.goal != BALANCE):
+            raise UsageError(
+                "invalid-recipe", f"each, of the source {each.source.name}, is for pairs and dpo.goal balance"
+            )
 
 
 def _check_dev(recipe: Recipe) -> None:
@@ -238,5 +241,13 @@ def _check_dpo(recipe: Recipe) -> None:
         raise UsageError("invalid-recipe", "dpo.reference teacher needs teacher.instruction")
     if recipe.dpo.reference == NONE and recipe.dpo.hardest < 1:
         raise UsageError("invalid-recipe", "dpo.hardest needs a dpo.reference", why="it says what is hard")
-    if recipe.dpo.goal == BALANCE and not recipe.stop.every:
+    balanced = recipe.dpo.goal == BALANCE
+    if balanced and (recipe.dpo.reverse or any(each.kind == TARGET for each in recipe.sources)):
+        raise UsageError(
+            "invalid-recipe",
+            "dpo.goal balance is for pairs alone",
+            why="no refusal and its opposite shall be equally likely",
+            next="leave out dpo.reverse and the sources of kind target",
+        )
+    if balanced and not recipe.stop.every:
         raise UsageError("invalid-recipe", "dpo.goal balance needs stop.every", why="it says which step is the best")

@@ -156,7 +156,7 @@ def _batch(
             input_ids=ids,
             attention_mask=whole,
             position_ids=positions,
-            past_key_values=cache,
+            cache=cache,
             use_cache=True,
             logits_to_keep=1,
         )[:, -1]

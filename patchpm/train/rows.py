@@ -30,8 +30,8 @@ class TargetRow:
     taught: Reply | None = None
     """The teacher's reply with its distribution, for teachers that have one."""
     together: str = ""
-    """Source whose pairs shall be even taken together, where that is the goal; empty for a row that shall be even by
-    itself."""
+    """For the goal `balance`: the source whose pairs shall be even taken together; empty for a pair that shall be even
+    by itself."""
 
     def view(self, dice: random.Random) -> tuple[int, ...]:
         """One of the wanted replies."""

@@ -79,9 +79,17 @@ def test_a_person_sees_pooled_figures_and_those_of_the_parts_only_on_demand(worl
 
 
 def test_a_quick_look_gives_no_claims(tmp_path: Path, world: World, asked: list[str]) -> None:
-    assert "a quick look, not claims" in world.ok(*asked, "--limit", "1").err
-    refused = world.run(*asked, "--limit", "1", "--out", str(tmp_path / "claims.json"), "--json")
-    assert (refused.code, refused.error["code"]) == (2, "usage")
+    for quick in (("--limit", "1"), ("--bfloat16",)):
+        assert "a quick look, not claims" in world.ok(*asked, *quick).err
+        refused = world.run(*asked, *quick, "--out", str(tmp_path / "claims.json"), "--json")
+        assert (refused.code, refused.error["code"]) == (2, "usage")
+
+
+def test_what_was_measured_in_bfloat16_is_not_taken_for_the_base_in_float32(world: World, asked: list[str]) -> None:
+    whole = world.ok(*asked, "--json").json["claims"]
+    rough = world.ok(*asked, "--bfloat16", "--json").json["claims"]
+    assert [claim["before"] for claim in rough] != [claim["before"] for claim in whole]
+    assert world.ok(*asked, "--json").json["claims"] == whole
 
 
 def test_a_prefix_that_saw_held_out_rows_is_not_measured(tmp_path: Path, world: World, asked: list[str]) -> None:

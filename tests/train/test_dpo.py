@@ -181,8 +181,10 @@ def test_replies_of_different_length_are_compared_by_token_if_asked(tmp_path: Pa
     assert each != pytest.approx(whole, abs=1e-3)
 
 
-BALANCED = PAIRS_ONLY.replace("beta = 0.1", 'beta = 0.1\ngoal = "balance"').replace(
-    "imitate_weight = 0.5\nkeep_weight = 0.5", "imitate_weight = 0.5\nkeep_weight = 0.0"
+BALANCED = (
+    PAIRS_ONLY.replace("beta = 0.1", 'beta = 0.1\ngoal = "balance"')
+    .replace("imitate_weight = 0.5\nkeep_weight = 0.5", "imitate_weight = 0.5\nkeep_weight = 0.0")
+    .replace("reverse = 2", "reverse = 0")
 )
 
 
@@ -204,7 +206,7 @@ def test_the_goal_balance_is_judged_by_how_even_the_dev_pairs_are(tmp_path: Path
 
 def test_pairs_that_shall_each_be_even_count_one_by_one(tmp_path: Path) -> None:
     each = BALANCED.replace('kind = "pair"', 'kind = "pair"\neach = true').replace("pairs = 2", "pairs = 4")
-    each = each.replace("reverse = 2", "reverse = 0").replace("hardest = 0.7", "hardest = 1.0")
+    each = each.replace("hardest = 0.7", "hardest = 1.0")
     made = setting(tmp_path, with_tables(each, STOP))
     prefix = random_prefix()
     won, lost = sides(made, prefix, made.rows.dev)

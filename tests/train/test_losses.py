@@ -102,6 +102,10 @@ def test_balance_is_lost_where_one_side_is_always_preferred_and_no_unit_matters(
     assert 0.1 < float(balance(some, nothing)) < 0.5
 
 
+def test_balance_of_a_single_pair_is_lost() -> None:
+    assert float(balance(torch.tensor([2.0]), torch.zeros(1))) == pytest.approx(0.5, abs=1e-3)
+
+
 @given(GAPS)
 def test_evenness_is_the_same_whichever_side_is_called_the_winner(gaps: list[float]) -> None:
     one, other = torch.tensor(gaps), torch.zeros(len(gaps))

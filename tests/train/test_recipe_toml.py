@@ -109,7 +109,8 @@ def test_a_wrong_value_is_refused_by_its_full_name(tmp_path: Path, old: str, new
         ([("steps = 12", "steps = 0"), ("steps = 4", "steps = 0")], "neither stage"),
         ([("beta = 0.1", 'beta = 0.1\nreference = "none"')], "dpo.hardest"),
         ([("beta = 0.1", 'beta = 0.1\nreference = "teacher"')], "teacher.instruction"),
-        ([("beta = 0.1", 'beta = 0.1\ngoal = "balance"')], "stop.every"),
+        ([("beta = 0.1", 'beta = 0.1\ngoal = "balance"')], "dpo.goal balance is for pairs"),
+        ([('kind = "keep"', 'kind = "keep"\neach = true')], "is for pairs and dpo.goal balance"),
         ([('kind = "given"', 'kind = "instruction"\ninstruction = "Say no."')], "dpo.reverse"),
         ([("[dpo]", "[foreigners]\nshare = 0.5\n[dpo]")], "foreigners.share"),
         ([('kind = "target"', 'kind = "pair"'), ("steps = 12", "steps = 0")], "columns"),
@@ -127,6 +128,15 @@ def test_the_first_stage_needs_target_prompts_and_the_second_is_content_with_pai
     assert "sft" in refused(tmp_path, text=pairs).what
     recipe = read_recipe(write_recipe(tmp_path, with_tables(pairs.replace("steps = 12", "steps = 0"), STOP)))
     assert [each.kind for each in recipe.sources] == ["keep", "pair"]
+
+
+def test_balance_is_for_pairs_alone_and_needs_dev_rows_to_stop_by(tmp_path: Path) -> None:
+    pairs = RECIPE[: RECIPE.index("[[source]]")] + RECIPE[RECIPE.rindex("[[source]]") :] + PAIR_SOURCE
+    balanced = pairs.replace("steps = 12", "steps = 0").replace("beta = 0.1", 'beta = 0.1\ngoal = "balance"')
+    assert "is for pairs" in refused(tmp_path, text=balanced).what
+    alone = balanced.replace("reverse = 2", "reverse = 0")
+    assert "stop.every" in refused(tmp_path, text=alone).what
+    assert read_recipe(write_recipe(tmp_path, with_tables(alone, STOP))).dpo.goal == "balance"
 
 
 def test_foreigners_are_read(tmp_path: Path) -> None:

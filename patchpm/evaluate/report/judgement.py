@@ -6,7 +6,7 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from patchpm.evaluate.metrics import POOLED, Better
+from patchpm.evaluate.metrics import Better, is_pooled
 from patchpm.evaluate.report.quantity import Quantity, page_order
 from patchpm.evaluate.results import Change, Results
 from patchpm.patch.manifest import Claim
@@ -34,7 +34,7 @@ class Finding:
     @property
     def pooled(self) -> bool:
         """Whether it is of all parts of a measure together; behind the suite there may be the name of a judge."""
-        return self.claim.suite.partition(" by ")[0] in POOLED.values()
+        return is_pooled(self.claim.suite)
 
     @property
     def moved(self) -> float:
