@@ -29,7 +29,8 @@ class PrefixRecipe:
     separator: str
     """Text between the prefix and what follows it; mostly empty."""
     initial_text: str
-    """Its token embeddings, repeated up to `tokens` rows, are where training starts."""
+    """Its token embeddings, repeated up to `tokens` rows, are where training starts; needed unless there is an
+    `initial_prefix`."""
     initial_prefix: str = ""
     """Instead: a trained prefix of as many rows, an earlier version for instance, as a file."""
 
@@ -107,7 +108,8 @@ class DpoRecipe:
     """How many of a refusal at most, where it is the loser: the decision to refuse shall become unlikely there, not the
     words behind it."""
     hardest: float
-    """Share of the pairs that is trained on: those that the reference is most wrong about."""
+    """Share of the pairs that is trained on: those that the reference is most wrong about; without one, the prefix after
+    `sft`."""
     beta: float
     """How much a difference of log-probabilities counts."""
     reference: str
@@ -119,7 +121,10 @@ class DpoRecipe:
     per_token: bool
     """Whether replies of different length are compared by their mean log-probability a token."""
     imitate_weight: float
-    """Weight of the first stage's loss on the preferred replies, all their tokens."""
+    """Weight of the first stage's loss on the preferred replies, up to their end."""
+    imitate_from: int
+    """How many tokens of them are left out of it: the decision to refuse is left to the comparison, the words behind it
+    are kept."""
     keep_weight: float
     """Weight of the KL anchor, on the first 8 tokens of the base's replies."""
 

@@ -86,12 +86,13 @@ def _domain(root: Table) -> str:
 
 
 def _prefix(table: Table) -> PrefixRecipe:
+    earlier = table.text("initial_prefix", default="")
     recipe = PrefixRecipe(
         tokens=table.integer("tokens", low=1, high=MAX_TOKENS),
         anchor=table.choice("anchor", ("system-start",)),
         separator=table.text("separator", default="", empty=True),
-        initial_text=table.text("initial_text"),
-        initial_prefix=table.text("initial_prefix", default=""),
+        initial_text=table.text("initial_text", default="" if earlier else None),
+        initial_prefix=earlier,
     )
     table.close()
     return recipe
@@ -146,6 +147,7 @@ def _dpo(table: Table) -> DpoRecipe:
         goal=table.choice("goal", (PREFER, BALANCE), default=PREFER),
         per_token=table.flag("per_token"),
         imitate_weight=table.number("imitate_weight", low=0, default=0.0),
+        imitate_from=table.integer("imitate_from", low=0, default=0),
         keep_weight=table.number("keep_weight", low=0, default=1.0),
     )
     table.close()
@@ -239,8 +241,6 @@ def _check_dpo(recipe: Recipe) -> None:
         raise UsageError("invalid-recipe", "dpo.reverse needs the replies of a teacher of kind given")
     if recipe.dpo.reference == TEACHER and not recipe.teacher.instruction:
         raise UsageError("invalid-recipe", "dpo.reference teacher needs teacher.instruction")
-    if recipe.dpo.reference == NONE and recipe.dpo.hardest < 1:
-        raise UsageError("invalid-recipe", "dpo.hardest needs a dpo.reference", why="it says what is hard")
     balanced = recipe.dpo.goal == BALANCE
     if balanced and (recipe.dpo.reverse or any(each.kind == TARGET for each in recipe.sources)):
         raise UsageError(

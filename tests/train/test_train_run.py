@@ -197,7 +197,7 @@ def test_the_first_prefix_repeats_its_text_up_to_its_length(tmp_path: Path, base
 
 def test_training_may_start_from_an_earlier_prefix_whose_rows_count_as_used(tmp_path: Path, base: Path) -> None:
     first = train(write_recipe(tmp_path / "first"), base, tmp_path / "one", progress=Watch())
-    earlier = RECIPE.replace("initial_text", 'initial_prefix = "../one/prefix.safetensors"\ninitial_text')
+    earlier = RECIPE.replace('initial_text = "You are helpful"', 'initial_prefix = "../one/prefix.safetensors"')
     later = write_recipe(tmp_path / "later", earlier.replace("train = 6", "train = 2").replace("dev = 2", "dev = 1"))
     model, recipe = load_model(base), read_recipe(later)
     assert prefix_file(first_prefix(model, recipe)) == first.prefix.read_bytes()
