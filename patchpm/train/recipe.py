@@ -94,6 +94,8 @@ class DpoRecipe:
 
     steps: int
     """0 leaves the stage out."""
+    rounds: int
+    """How often the stage is run, each time on the pairs that are hardest by then."""
     rate: float
     """Peak learning rate, as in the first stage."""
     pairs: int
@@ -108,13 +110,13 @@ class DpoRecipe:
     """How many of a refusal at most, where it is the loser: the decision to refuse shall become unlikely there, not the
     words behind it."""
     hardest: float
-    """Share of the pairs that is trained on: those that the reference is most wrong about; without one, the prefix after
-    `sft`."""
+    """Share of the pairs that is trained on: those that the reference is most wrong about, or the prefix that the round
+    starts from where there is none."""
     beta: float
     """How much a difference of log-probabilities counts."""
     reference: str
-    """Against which log-probabilities: of the prefix after `sft`, of the `base`, of the `teacher` (its
-    instruction), or `none`: the two replies are compared as they are."""
+    """Against which log-probabilities: of the prefix that the round starts from (`sft`), of the `base`, of the `teacher`
+    (its instruction), or `none`: the two replies are compared as they are."""
     goal: str
     """`prefer` the better reply as strongly as it goes, or `balance`: push likewise, and take the step where each side
     is preferred for half of the pairs of a source."""
@@ -126,7 +128,10 @@ class DpoRecipe:
     """How many tokens of them are left out of it: the decision to refuse is left to the comparison, the words behind it
     are kept."""
     keep_weight: float
-    """Weight of the KL anchor, on the first 8 tokens of the base's replies."""
+    """Weight of the KL anchor."""
+    keep_tokens: int
+    """On how many tokens of the base's replies it is taken: fewer let the first word count for more, which is where
+    another patch decides."""
 
 
 @dataclass(frozen=True, slots=True)

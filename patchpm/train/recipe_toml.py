@@ -135,6 +135,7 @@ def _sft(table: Table) -> SftRecipe:
 def _dpo(table: Table) -> DpoRecipe:
     recipe = DpoRecipe(
         steps=table.integer("steps", low=0, default=0),
+        rounds=table.integer("rounds", low=1, default=1),
         rate=table.number("rate", low=0, default=5e-3),
         pairs=table.integer("pairs", low=1, default=4),
         reverse=table.integer("reverse", low=0, default=0),
@@ -149,6 +150,7 @@ def _dpo(table: Table) -> DpoRecipe:
         imitate_weight=table.number("imitate_weight", low=0, default=0.0),
         imitate_from=table.integer("imitate_from", low=0, default=0),
         keep_weight=table.number("keep_weight", low=0, default=1.0),
+        keep_tokens=table.integer("keep_tokens", low=1, default=8),
     )
     table.close()
     return recipe
