@@ -115,8 +115,8 @@ class DpoRecipe:
     beta: float
     """How much a difference of log-probabilities counts."""
     reference: str
-    """Against which log-probabilities: of the prefix that the round starts from (`sft`), of the `base`, of the `teacher`
-    (its instruction), or `none`: the two replies are compared as they are."""
+    """Against which log-probabilities: of the prefix that the round starts from (`sft`), of the `base`, of the
+    `teacher` (its instruction), or `none`: the two replies are compared as they are."""
     goal: str
     """`prefer` the better reply as strongly as it goes, or `balance`: push likewise, and take the step where each side
     is preferred for half of the pairs of a source."""
