@@ -67,24 +67,14 @@ class Dpo:
     """The stage's loss, step by step.
 
     Only the first tokens of each reply are compared, since that is where a model decides to refuse, and only the pairs
-    that the reference is most wrong about are trained on. A second round chooses them anew, under the prefix that the
-    first one made.
+    that the reference is most wrong about are trained on.
 
     Source: arXiv 2511.08484 stage 2; the choice of pairs and the reverse pairs are ours.
     """
 
     name = "dpo"
 
-    def __init__(
-        self,
-        model: PrefixModel,
-        rows: Rows,
-        recipe: Recipe,
-        foreigners: Foreigners,
-        team: Team,
-        name: str = "dpo",
-    ) -> None:
-        self.name = name
+    def __init__(self, model: PrefixModel, rows: Rows, recipe: Recipe, foreigners: Foreigners, team: Team) -> None:
         self.steps = recipe.dpo.steps
         self.rate = recipe.dpo.rate
         self._model = model
@@ -92,20 +82,20 @@ class Dpo:
         self._instruction = recipe.teacher.instruction
         self._foreigners = foreigners
         self._rows = rows
-        self._draws = f"{recipe.seed}/{name}"
+        self._seed = recipe.seed
         self._team = team
         self._keeps = Schedule(
-            f"{self._draws}/keep", [len(row.tail) for row in rows.train.keeps], self._recipe.keep, team
+            f"{self._seed}/dpo/keep", [len(row.tail) for row in rows.train.keeps], self._recipe.keep, team
         )
         self._pools: list[_Pool] = []
         dev = (*rows.dev.targets[:DEV_ROWS], *rows.dev.pairs[:_DEV_PAIRS])
         self._dev = sorted((self._pair(row, number) for number, row in enumerate(dev)), key=lambda pair: pair.length)
 
-    def refer_to(self, start: Tensor, progress: Progress) -> None:
+    def refer_to(self, after_sft: Tensor, progress: Progress) -> None:
         """Read every pair under the reference, once, and choose those to train on.
 
         Args:
-            start: `(tokens, hidden_size)` float32, the prefix after the first stage, or after the round before.
+            after_sft: `(tokens, hidden_size)` float32, the prefix after the first stage.
             progress: Told of pairs read, of all pairs.
         """
         wanted = [
@@ -122,7 +112,7 @@ class Dpo:
             self._pools = [self._pool(sort, pairs, batch) for sort, pairs, batch in sorts]
             return
         with torch.no_grad():
-            opening = self._model.opening(self._reference(start))
+            opening = self._model.opening(self._reference(after_sft))
             for sort, pairs, batch in sorts:
                 found = self._refer(opening, pairs, done, total, progress)
                 done += len(pairs)
@@ -130,7 +120,7 @@ class Dpo:
 
     def loss(self, prefix: Tensor, step: int) -> dict[str, Tensor]:
         """The parts of the loss of a step; their sum is minimised. `refer_to` comes first."""
-        company = self._foreigners.company(f"{self._draws}/company/{step}")
+        company = self._foreigners.company(f"{self._seed}/dpo/company/{step}")
         opening = self._model.opening(company.around(prefix))
         batches = [pool.batch(step) for pool in self._pools]
         pairs = [pair for batch in batches for pair in batch]
@@ -182,10 +172,10 @@ class Dpo:
             parts.append(len(rows) * (part if name else _BALANCE_WEIGHT * evenness(won[rows], lost[rows])))
         return torch.stack(parts).sum() / len(pairs)
 
-    def _reference(self, start: Tensor) -> Tensor | None:
+    def _reference(self, after_sft: Tensor) -> Tensor | None:
         if self._recipe.reference == BASE:
             return None
-        return self._model.embed_text(self._instruction) if self._recipe.reference == TEACHER else start
+        return self._model.embed_text(self._instruction) if self._recipe.reference == TEACHER else after_sft
 
     def _pair(self, row: TargetRow, number: int) -> _Pair:
         limit = self._recipe.tokens
@@ -215,7 +205,7 @@ class Dpo:
         kept = ranked[: max(1, round(self._recipe.hardest * len(pairs)))]
         if self._recipe.reference == NONE:
             kept = [replace(pair, winner_before=0.0, loser_before=0.0) for pair in kept]
-        return _Pool(kept, Schedule(f"{self._draws}/{sort}", [pair.length for pair in kept], batch, self._team))
+        return _Pool(kept, Schedule(f"{self._seed}/dpo/{sort}", [pair.length for pair in kept], batch, self._team))
 
     def _read(self, opening: Opening, pairs: Sequence[_Pair]) -> tuple[Tensor, Tensor, Reading]:
         """Log-probabilities of winners and losers, `(pairs,)` each, and the winners' reading."""

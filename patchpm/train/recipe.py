@@ -94,8 +94,6 @@ class DpoRecipe:
 
     steps: int
     """0 leaves the stage out."""
-    rounds: int
-    """How often the stage is run, each time on the pairs that are hardest by then."""
     rate: float
     """Peak learning rate, as in the first stage."""
     pairs: int
@@ -110,13 +108,13 @@ class DpoRecipe:
     """How many of a refusal at most, where it is the loser: the decision to refuse shall become unlikely there, not the
     words behind it."""
     hardest: float
-    """Share of the pairs that is trained on: those that the reference is most wrong about, or the prefix that the round
-    starts from where there is none."""
+    """Share of the pairs that is trained on: those that the reference is most wrong about, or the prefix after `sft`
+    where there is none."""
     beta: float
     """How much a difference of log-probabilities counts."""
     reference: str
-    """Against which log-probabilities: of the prefix that the round starts from (`sft`), of the `base`, of the
-    `teacher` (its instruction), or `none`: the two replies are compared as they are."""
+    """Against which log-probabilities: of the prefix after `sft`, of the `base`, of the `teacher` (its
+    instruction), or `none`: the two replies are compared as they are."""
     goal: str
     """`prefer` the better reply as strongly as it goes, or `balance`: push likewise, and take the step where each side
     is preferred for half of the pairs of a source."""

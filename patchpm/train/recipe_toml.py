@@ -135,7 +135,6 @@ def _sft(table: Table) -> SftRecipe:
 def _dpo(table: Table) -> DpoRecipe:
     recipe = DpoRecipe(
         steps=table.integer("steps", low=0, default=0),
-        rounds=table.integer("rounds", low=1, default=1),
         rate=table.number("rate", low=0, default=5e-3),
         pairs=table.integer("pairs", low=1, default=4),
         reverse=table.integer("reverse", low=0, default=0),

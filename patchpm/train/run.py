@@ -23,7 +23,7 @@ from patchpm.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoin
 from patchpm.train.data import TrainingData, load_data
 from patchpm.train.dpo import Dpo
 from patchpm.train.foreigners import load_foreigners
-from patchpm.train.loop import Report, Stage, descend
+from patchpm.train.loop import Report, descend
 from patchpm.train.matrix import prefix_file, read_matrix
 from patchpm.train.prefix_model import PrefixModel
 from patchpm.train.recipe import MODEL, Recipe
@@ -116,34 +116,24 @@ def _train(
     team: Team,
     progress: Report,
 ) -> Tensor:
-    """Run all stages, from the checkpoint if there is one."""
+    """Run both stages, from the checkpoint if there is one."""
     rows = make_rows(model, base, recipe, data, cache, lambda done, total: progress("replies", done, total, {}))
     foreigners = load_foreigners(recipe, model)
     run = _run_name(recipe, base, data)
-    names = stages(recipe)
-    state = load_checkpoint(path, run) or Checkpoint.start(run, names[0], first_prefix(model, recipe))
-    prefix = state.prefix
-    for name in names[names.index(state.stage) :]:
-        if name != state.stage:
-            state = Checkpoint.start(run, name, prefix)
-            if team.leads:
-                save_checkpoint(path, state)
-        stage: Stage
-        if name == Sft.name:
-            stage = Sft(model, rows, recipe.sft, foreigners, recipe.seed, team)
-        else:
-            stage = Dpo(model, rows, recipe, foreigners, team, name)
-            stage.refer_to(state.reference, lambda done, total: progress("reference", done, total, {}))
-        prefix = descend(stage, state, path, progress, recipe.stop, team)
-    return prefix
-
-
-def stages(recipe: Recipe) -> list[str]:
-    """Names of what is run, in order: `sft`, and then `dpo`, `dpo-2` and so on, a round each."""
-    names = [Sft.name] if recipe.sft.steps else []
-    if recipe.dpo.steps:
-        names += [Dpo.name, *(f"{Dpo.name}-{number}" for number in range(2, recipe.dpo.rounds + 1))]
-    return names
+    state = load_checkpoint(path, run) or Checkpoint.start(run, Sft.name, first_prefix(model, recipe))
+    if state.stage == Sft.name:
+        prefix = state.prefix
+        if recipe.sft.steps:
+            sft = Sft(model, rows, recipe.sft, foreigners, recipe.seed, team)
+            prefix = descend(sft, state, path, progress, recipe.stop, team)
+        state = Checkpoint.start(run, Dpo.name, prefix)
+        if team.leads:
+            save_checkpoint(path, state)
+    if not recipe.dpo.steps:
+        return state.prefix
+    dpo = Dpo(model, rows, recipe, foreigners, team)
+    dpo.refer_to(state.reference, lambda done, total: progress("reference", done, total, {}))
+    return descend(dpo, state, path, progress, recipe.stop, team)
 
 
 def _silent(_part: str, _done: int, _total: int, _figures: dict[str, float]) -> None:
@@ -204,5 +194,6 @@ def _statement(recipe: Recipe, data: TrainingData) -> bytes:
 
 def _method(recipe: Recipe) -> str:
     """The method in words, for the manifest."""
+    stages = [name for name, steps in (("sft", recipe.sft.steps), ("dpo", recipe.dpo.steps)) if steps]
     company = ", beside foreign prefixes" if recipe.foreigners.share else ""
-    return f"prefix: {' then '.join(stages(recipe))} with kl anchor{company}"
+    return f"prefix: {' then '.join(stages)} with kl anchor{company}"

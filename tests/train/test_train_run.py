@@ -102,23 +102,11 @@ def test_the_rows_used_are_exactly_those_of_training_and_dev(tmp_path: Path, bas
 
 @pytest.mark.parametrize(
     "stop",
-    [
-        ("replies", 6),
-        ("sft", 1),
-        ("sft", 5),
-        ("sft", 11),
-        ("sft", 12),
-        ("reference", 6),
-        ("dpo", 1),
-        ("dpo", 3),
-        ("dpo-2", 2),
-    ],
+    [("replies", 6), ("sft", 1), ("sft", 5), ("sft", 11), ("sft", 12), ("reference", 6), ("dpo", 1), ("dpo", 3)],
     ids=lambda stop: f"{stop[0]}-{stop[1]}",
 )
 def test_a_run_killed_in_any_part_ends_in_the_same_bytes(tmp_path: Path, base: Path, stop: tuple[str, int]) -> None:
-    recipe = write_recipe(
-        tmp_path / "recipe", EVERYTHING.replace("patience = 2", "patience = 4").replace("[dpo]", "[dpo]\nrounds = 2")
-    )
+    recipe = write_recipe(tmp_path / "recipe", EVERYTHING.replace("patience = 2", "patience = 4"))
     whole = train(recipe, base, tmp_path / "whole", progress=Watch())
     for path in (tmp_path / "home").rglob("*.safetensors"):
         path.unlink()  # the cache of replies, so that they are computed and can be stopped
@@ -169,16 +157,6 @@ def test_a_stage_without_steps_is_left_out(tmp_path: Path, base: Path, left_out:
     result = train(write_recipe(tmp_path, RECIPE.replace(steps, "steps = 0")), base, tmp_path / "out", progress=watch)
     assert set(watch.figures) == parts
     assert left_out not in json.loads(result.training.read_text())["method"]
-
-
-def test_a_second_round_of_dpo_chooses_its_pairs_under_the_prefix_of_the_first(tmp_path: Path, base: Path) -> None:
-    watch = Watch()
-    recipe = RECIPE.replace("[dpo]", "[dpo]\nrounds = 2")
-    twice = train(write_recipe(tmp_path / "twice", recipe), base, tmp_path / "two", progress=watch)
-    once = bytes_of(write_recipe(tmp_path / "once"), base, tmp_path / "one")
-    assert [len(watch.figures[part]) for part in ("sft", "dpo", "dpo-2")] == [12, 4, 4]
-    assert twice.prefix.read_bytes() != once
-    assert json.loads(twice.training.read_text())["method"].startswith("prefix: sft then dpo then dpo-2 with")
 
 
 def test_a_finished_run_started_again_trains_nothing_and_writes_the_same(tmp_path: Path, base: Path) -> None:
