@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,11 +16,12 @@ import pytest
 
 from patchpm.patch.name import PatchName
 from patchpm.registry.client import RegistryClient
-from patchpm.registry.folder import FolderHost
+from patchpm.registry.hosts import open_host
 from patchpm.registry.writer import RegistryWriter
 from patchpm.trust.policy import Policy
 from patchpm.trust.private_keys import generate
 from patchpm.trust.release import verify_release
+from tests.registry.s3 import new_bucket, s3_server
 from tests.simulator import keys_of
 from tests.world import roles
 
@@ -27,10 +29,10 @@ ROOT = Path(__file__).parents[2]
 
 
 class Site:
-    """A registry in a folder, and the key files that publishers need."""
+    """A registry, and the key files that publishers need."""
 
-    def __init__(self, root: Path) -> None:
-        self.host = FolderHost(root / "registry")
+    def __init__(self, root: Path, address: str) -> None:
+        self.host = open_host(address)
         self.keys = root / "keys"
         self.state = root / "state"
         operator, vendor = generate(), generate("p256")
@@ -43,7 +45,7 @@ class Site:
 
     def publisher(self, name: str, first: int = 0, count: int = 1) -> subprocess.Popen[str]:
         """Start a publisher."""
-        command = [sys.executable, "-m", "tests.registry.publisher", str(self.host.root), str(self.keys), name]
+        command = [sys.executable, "-m", "tests.registry.publisher", self.host.where, str(self.keys), name]
         return subprocess.Popen(
             [*command, str(first), str(count)],
             cwd=ROOT,
@@ -72,9 +74,20 @@ class Site:
         return found
 
 
-@pytest.fixture
-def site(tmp_path: Path) -> Site:
-    return Site(tmp_path)
+@pytest.fixture(scope="module")
+def server() -> Iterator[dict[str, str]]:
+    with s3_server() as environment:
+        yield environment
+
+
+@pytest.fixture(params=["folder", "s3"])
+def site(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
+    if request.param == "folder":
+        return Site(tmp_path, str(tmp_path / "registry"))
+    environment = request.getfixturevalue("server")
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    return Site(tmp_path, f"s3://{new_bucket(environment)}/registry")
 
 
 def test_sixteen_publishers_at_once_lose_nothing(site: Site) -> None:

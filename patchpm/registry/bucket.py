@@ -1,0 +1,257 @@
+"""A registry in object storage: S3 and what speaks it, Google Cloud Storage, Azure Blob Storage.
+
+A commit is one object, `commits/after-<revision>`, that holds all its files. Whoever creates it decides what follows
+that revision, since the store lets one writer only create an object. Its files are then put in place, the timestamp
+last and only over the timestamp that it replaces. A writer that is killed leaves either nothing or a decided commit,
+which the next one finishes.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from patchpm.errors import CannotError, NetworkError, UsageError
+from patchpm.registry.folder import HEAD
+from patchpm.registry.host import Change, check_path, conflict, too_large
+
+if TYPE_CHECKING:
+    from obstore import ObjectMeta, PutMode, UpdateVersion
+    from obstore.store import ObjectStore
+
+SCHEMES: Final = ("s3", "gs", "az")
+_COMMITS: Final = "commits"
+_MAX_HEAD_BYTES: Final = 1024 * 1024
+_PARALLEL: Final = 8
+_NO_ETAG: Final = '"00000000000000000000000000000000"'
+_NO_VERSION: Final = "1"
+"""By these, no object is known to a store."""
+_SECONDS: Final = timedelta(seconds=30)
+_CONNECT_SECONDS: Final = timedelta(seconds=5)
+_RETRY_SECONDS: Final = timedelta(seconds=20)
+
+
+class BucketHost:
+    """The files of a registry in one bucket, or below a prefix in it.
+
+    Args:
+        store: The bucket.
+        where: Its address, for messages.
+    """
+
+    def __init__(self, store: ObjectStore, where: str) -> None:
+        self._store = store
+        self._where = where
+        self._is_safe = False
+
+    @property
+    def where(self) -> str:
+        """The address."""
+        return self._where
+
+    @property
+    def is_local(self) -> bool:
+        """See `Host.is_local`."""
+        return False
+
+    def read(self, path: str, max_bytes: int) -> bytes | None:
+        """See `Host.read`."""
+        found = self._get("/".join(check_path(path)), max_bytes)
+        return None if found is None else found[0]
+
+    def head(self) -> str:
+        """See `Host.head`; finishes the commit of a writer that was killed, if there is one."""
+        revision, version = self._state()
+        while (decided := self._get(_after(revision), None)) is not None:
+            self._finish(_unpacked(decided[0]), revision, version)
+            revision, version = self._state()
+        return revision
+
+    def commit(self, changes: Sequence[Change], expect: str) -> None:
+        """See `Host.commit`.
+
+        Raises:
+            CannotError: Also `unsafe-store` where the store ignores the conditions of writes.
+        """
+        self._check_conditions()
+        if self.head() != expect:
+            raise conflict(self.where)
+        packed = _packed(changes)
+        if not self._put(_after(expect), packed, "create"):
+            found = self._get(_after(expect), None)
+            if found is None or found[0] != packed:  # else it is ours, and an answer was lost
+                raise conflict(self.where)
+        revision, version = self._state()
+        if revision != expect:  # decided and finished by another writer, before ours was there
+            self._delete(_after(expect))
+            raise conflict(self.where)
+        self._finish(changes, expect, version)
+
+    def _check_conditions(self) -> None:
+        """Try out, once, whether the store keeps two writers from overwriting each other.
+
+        Raises:
+            CannotError: `unsafe-store`.
+        """
+        if self._is_safe:
+            return
+        probe = f"{_COMMITS}/probe-{secrets.token_hex(8)}"
+        self._put(probe, b"1", "create")
+        try:
+            twice = self._put(probe, b"2", "create")
+            stale = self._put(probe, b"3", {"e_tag": _NO_ETAG, "version": _NO_VERSION})
+        finally:
+            self._delete(probe)
+        if twice or stale:
+            raise CannotError(
+                "unsafe-store",
+                "this object store cannot keep a registry",
+                why=f"{self.where}: it ignores {'If-None-Match' if twice else 'If-Match'}, so two publishers at once "
+                "would overwrite each other",
+                next="use a store with conditional writes (S3, GCS, Azure, MinIO), or serve a folder from it read-only",
+            )
+        self._is_safe = True
+
+    def _finish(self, changes: Sequence[Change], expect: str, version: UpdateVersion | None) -> None:
+        # Every file has one content for ever, so it does no harm if two writers finish the same commit at once.
+        files = {"/".join(check_path(path)): data for path, data in changes}
+        timestamp = files.pop(HEAD)
+        with ThreadPoolExecutor(_PARALLEL) as pool:
+            list(pool.map(lambda path: self._put(path, files[path], "overwrite"), files))
+        self._put(HEAD, timestamp, "create" if version is None else version)
+        self._delete(_after(expect))
+
+    def _state(self) -> tuple[str, UpdateVersion | None]:
+        """The revision, and what the timestamp is known by to the store."""
+        found = self._get(HEAD, _MAX_HEAD_BYTES)
+        return ("", None) if found is None else (hashlib.sha256(found[0]).hexdigest(), found[1])
+
+    def _get(self, path: str, max_bytes: int | None) -> tuple[bytes, UpdateVersion] | None:
+        try:
+            with self._errors(path):
+                found = self._store.get(path)
+                if max_bytes is not None and found.meta["size"] > max_bytes:
+                    raise too_large(path, max_bytes)
+                return bytes(found.bytes()), _version_of(found.meta)
+        except FileNotFoundError:
+            return None
+
+    def _put(self, path: str, data: bytes, mode: PutMode) -> bool:
+        """False where a condition does not hold."""
+        from obstore.exceptions import AlreadyExistsError, PreconditionError
+
+        try:
+            with self._errors(path):
+                self._store.put(path, data, mode=mode, use_multipart=False)
+        except (AlreadyExistsError, PreconditionError):
+            return False
+        except FileNotFoundError as error:
+            raise NetworkError(
+                "unreachable",
+                "there is no such bucket",
+                why=_short(error),
+                next="make the bucket, or check the address",
+            ) from None
+        return True
+
+    def _delete(self, path: str) -> None:
+        with suppress(FileNotFoundError), self._errors(path):
+            self._store.delete(path)
+
+    @contextmanager
+    def _errors(self, path: str) -> Iterator[None]:
+        from obstore import exceptions
+
+        try:
+            yield
+        except (FileNotFoundError, exceptions.AlreadyExistsError, exceptions.PreconditionError):
+            raise
+        except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError) as error:
+            raise NetworkError(
+                "unreachable",
+                "the object store does not let you do this",
+                why=f"{self.where}/{path}: {_short(error)}",
+                next="check the credentials of your environment, and what they allow",
+            ) from None
+        except exceptions.BaseError as error:
+            raise NetworkError(
+                "unreachable",
+                "the registry cannot be reached",
+                why=f"{self.where}/{path}: {_short(error)}",
+                next="check the address, the region and the endpoint, and the network",
+            ) from None
+
+
+def open_bucket(url: str) -> BucketHost:
+    """The host of an `s3:`, `gs:` or `az:` address.
+
+    Credentials, region and endpoint come from the environment, as for the tools of each cloud (`AWS_PROFILE` excepted,
+    which the library does not read).
+
+    Raises:
+        UsageError: `unsupported-registry`.
+        CannotError: `extra-missing` without the extra `cloud`.
+    """
+    parts = urlsplit(url)
+    if not parts.hostname or parts.query or parts.fragment or parts.username or parts.password:
+        raise UsageError("unsupported-registry", f"{url[:200]!r} is no address of a bucket", next="s3://bucket/prefix")
+    try:
+        from obstore.exceptions import BaseError
+        from obstore.store import from_url
+    except ModuleNotFoundError as error:
+        raise CannotError(
+            "extra-missing",
+            "registries in object storage need the extra 'cloud'",
+            why=str(error),
+            next='run `pip install "patchpm[cloud]"`',
+        ) from None
+    try:
+        store = from_url(
+            url.rstrip("/"),
+            client_options={
+                "timeout": _SECONDS,
+                "connect_timeout": _CONNECT_SECONDS,
+                # The library reads this itself only where it is given no options.
+                "allow_http": os.environ.get("AWS_ALLOW_HTTP", "").lower() == "true",
+            },
+            retry_config={"max_retries": 4, "retry_timeout": _RETRY_SECONDS},
+        )
+    except BaseError as error:
+        raise UsageError("unsupported-registry", f"{url[:200]!r} cannot be opened", why=_short(error)) from None
+    return BucketHost(store, url.rstrip("/"))
+
+
+def _after(revision: str) -> str:
+    return f"{_COMMITS}/after-{revision or 'nothing'}"
+
+
+def _version_of(meta: ObjectMeta) -> UpdateVersion:
+    version: UpdateVersion = {}
+    if meta["e_tag"] is not None:
+        version["e_tag"] = meta["e_tag"]
+    if meta["version"] is not None:
+        version["version"] = meta["version"]
+    return version
+
+
+def _packed(changes: Sequence[Change]) -> bytes:
+    files = {"/".join(check_path(path)): base64.b64encode(data).decode() for path, data in changes}
+    return json.dumps(files).encode()
+
+
+def _unpacked(data: bytes) -> list[Change]:
+    return [(path, base64.b64decode(text)) for path, text in json.loads(data).items()]
+
+
+def _short(error: Exception) -> str:
+    """The first line: what follows is the inside of a library."""
+    return str(error).strip().split("\n", maxsplit=1)[0][:300]

@@ -1,0 +1,167 @@
+"""A registry behind any web server or CDN: read only, over HTTP.
+
+All bytes are checked against signed metadata by whoever asked, so a server, a proxy or a cache can hold them back for
+a while and do no more.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote, urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+from patchpm.errors import CannotError, NetworkError, UsageError
+from patchpm.registry.host import Change, check_path, too_large
+
+if TYPE_CHECKING:
+    from urllib3 import BaseHTTPResponse, PoolManager
+
+_CONNECT_SECONDS: Final = 5.0
+_SILENCE_SECONDS: Final = 15.0
+"""Longest wait for the next byte."""
+_FILE_SECONDS: Final = 120.0
+"""Longest time for one file, however slowly it drips."""
+_RETRIES: Final = 3
+_REDIRECTS: Final = 5
+_BUSY: Final = frozenset({429, 500, 502, 503, 504})
+_GONE: Final = frozenset({404, 410})
+_CHUNK: Final = 64 * 1024
+
+
+class WebHost:
+    """The files of a registry under one address.
+
+    Proxies are those of the environment (`HTTPS_PROXY`, `NO_PROXY`), certificates those of the system
+    (`SSL_CERT_FILE`).
+
+    Args:
+        url: `https://...` or `http://...`, without a query.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url.rstrip("/")
+
+    @property
+    def where(self) -> str:
+        """The address."""
+        return self._url
+
+    @property
+    def is_local(self) -> bool:
+        """See `Host.is_local`."""
+        return False
+
+    def read(self, path: str, max_bytes: int) -> bytes | None:
+        """See `Host.read`."""
+        from urllib3.exceptions import HTTPError
+
+        url = f"{self._url}/{quote('/'.join(check_path(path)))}"
+        deadline = time.monotonic() + _FILE_SECONDS
+        try:
+            response = self._pool.request("GET", url, preload_content=False, decode_content=False)
+            try:
+                return self._body(path, response, max_bytes, deadline)
+            finally:
+                response.release_conn()
+        except HTTPError as error:
+            raise self._unreachable(path, str(error)) from None
+
+    def head(self) -> str:
+        """See `Host.head`; nobody can write here.
+
+        Raises:
+            CannotError: `read-only`.
+        """
+        raise _read_only(self._url)
+
+    def commit(self, changes: Sequence[Change], expect: str) -> None:
+        """See `Host.commit`; nobody can write here.
+
+        Raises:
+            CannotError: `read-only`.
+        """
+        raise _read_only(self._url)
+
+    @cached_property
+    def _pool(self) -> PoolManager:
+        from importlib.metadata import version
+
+        from urllib3 import PoolManager, ProxyManager, Retry, Timeout
+
+        parts = urlsplit(self._url)
+        options: dict[str, Any] = {
+            "headers": {"User-Agent": f"patchpm/{version('patchpm')}", "Accept-Encoding": "identity"},
+            "timeout": Timeout(connect=_CONNECT_SECONDS, read=_SILENCE_SECONDS),
+            "retries": Retry(
+                total=_RETRIES + _REDIRECTS,
+                connect=_RETRIES,
+                read=_RETRIES,
+                status=_RETRIES,
+                redirect=_REDIRECTS,
+                status_forcelist=_BUSY,
+                backoff_factor=0.2,
+                raise_on_status=False,
+            ),
+        }
+        proxy = getproxies().get(parts.scheme)
+        if proxy is None or proxy_bypass(parts.netloc):
+            return PoolManager(**options)
+        return ProxyManager(proxy, **options)
+
+    def _body(self, path: str, response: BaseHTTPResponse, max_bytes: int, deadline: float) -> bytes | None:
+        if response.status in _GONE:
+            return None
+        if response.status != 200:
+            raise self._unreachable(path, f"the server says {response.status} {response.reason}")
+        if self._url.startswith("https:") and (response.geturl() or "https:").startswith("http:"):
+            raise self._unreachable(path, "the server redirects from https to http")
+        length = response.headers.get("Content-Length", "")
+        if length.isdecimal() and int(length) > max_bytes:
+            response.close()
+            raise too_large(path, max_bytes)
+        data = bytearray()
+        while chunk := response.read1(_CHUNK, decode_content=False):
+            data += chunk
+            if len(data) > max_bytes:
+                response.close()
+                raise too_large(path, max_bytes)
+            if time.monotonic() > deadline:
+                response.close()
+                raise self._unreachable(path, f"the server has not sent the file within {_FILE_SECONDS:.0f} s")
+        return bytes(data)
+
+    def _unreachable(self, path: str, why: str) -> NetworkError:
+        return NetworkError(
+            "unreachable",
+            "the registry cannot be read",
+            why=f"{self._url}/{path}: {why}",
+            next="check the registry's address with `patchpm trust show`, and the network",
+        )
+
+
+def open_web(url: str) -> WebHost:
+    """The host of an `http:` or `https:` address.
+
+    Raises:
+        UsageError: `unsupported-registry` for one with a query, a fragment or a password in it.
+    """
+    parts = urlsplit(url)
+    if not parts.hostname or parts.query or parts.fragment or parts.username or parts.password:
+        raise UsageError(
+            "unsupported-registry",
+            f"{parts.scheme}://{parts.hostname or ''}... is no address of a registry",
+            why="it must have a host, and neither a query, a fragment, a name nor a password",
+        )
+    return WebHost(url)
+
+
+def _read_only(url: str) -> CannotError:
+    return CannotError(
+        "read-only",
+        "a registry behind a web server can be read only",
+        why=url,
+        next="publish to the folder or the bucket that the server serves",
+    )

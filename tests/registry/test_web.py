@@ -1,0 +1,188 @@
+"""Registries behind a web server: real HTTP on loopback, by servers that behave and servers that do not."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from patchpm.registry.folder import HEAD, FolderHost
+from patchpm.registry.hosts import open_host
+from patchpm.registry.web import WebHost
+from tests.simulator import refused
+
+Answer = Callable[[BaseHTTPRequestHandler], None]
+
+
+@contextmanager
+def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/registry"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@contextmanager
+def answering(answer: Answer) -> Iterator[WebHost]:
+    """A host whose server does as it is told."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            answer(self)
+
+        def log_message(self, *_: Any) -> None: ...
+
+    with serving(Handler) as url:
+        yield WebHost(url)
+
+
+def say(status: int, body: bytes = b"", **headers: str) -> Answer:
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(status)
+        for name, value in ({"Content-Length": str(len(body))} | headers).items():
+            handler.send_header(name.replace("_", "-"), value)
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    return answer
+
+
+def test_a_folder_behind_any_web_server_is_read_as_it_is(tmp_path: Path) -> None:
+    folder = FolderHost(tmp_path / "registry")
+    folder.commit([("metadata/1.root.json", b"root"), ("patches/a/b/1.0.0+x/c", b"bytes"), (HEAD, b"one")], "")
+
+    class Handler(SimpleHTTPRequestHandler):
+        def __init__(self, *given: Any) -> None:
+            super().__init__(*given, directory=str(tmp_path))
+
+        def log_message(self, *_: Any) -> None: ...
+
+    with serving(Handler) as url:
+        host = open_host(f"{url}/")
+        assert not host.is_local
+        assert host.where == url
+        assert host.read("metadata/1.root.json", 4) == b"root"
+        assert host.read("patches/a/b/1.0.0+x/c", 10) == b"bytes"
+        assert host.read("metadata/2.root.json", 10) is None
+        with refused("read-only"):
+            host.head()
+        with refused("read-only"):
+            host.commit([(HEAD, b"two")], "")
+
+
+@pytest.mark.parametrize("headers", [{}, {"Transfer_Encoding": "chunked"}], ids=["announced", "endless"])
+def test_endless_data_attack_no_more_is_read_than_was_promised(headers: dict[str, str]) -> None:
+    sent = 0
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        nonlocal sent
+        handler.send_response(200)
+        handler.send_header(*(("Transfer-Encoding", "chunked") if headers else ("Content-Length", str(1 << 30))))
+        handler.end_headers()
+        piece = b"x" * 65536
+        try:
+            while sent < 1 << 30:
+                handler.wfile.write(b"10000\r\n" + piece + b"\r\n" if headers else piece)
+                sent += len(piece)
+        except OSError:
+            handler.close_connection = True
+
+    with answering(answer) as host, refused("too-large", "timestamp.json"):
+        host.read(HEAD, 1000)
+    assert sent < 1 << 25
+
+
+def test_slow_retrieval_attack_a_file_that_drips_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("patchpm.registry.web._FILE_SECONDS", 0.5)
+
+    def drip(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", "1000")
+        handler.end_headers()
+        try:
+            for _ in range(1000):
+                handler.wfile.write(b"x")
+                handler.wfile.flush()
+                time.sleep(0.02)
+        except OSError:
+            handler.close_connection = True
+
+    started = time.monotonic()
+    with answering(drip) as host, refused("unreachable", "within"):
+        host.read(HEAD, 1000)
+    assert time.monotonic() - started < 10
+
+
+def test_a_server_that_is_silent_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("patchpm.registry.web._SILENCE_SECONDS", 0.1)
+    monkeypatch.setattr("patchpm.registry.web._RETRIES", 1)
+    with answering(lambda _: time.sleep(2)) as host, refused("unreachable", "timed out"):
+        host.read(HEAD, 1000)
+
+
+def test_a_busy_server_is_asked_again() -> None:
+    answers = [say(503, Retry_After="0"), say(429), say(200, b"one")]
+
+    def next_one(handler: BaseHTTPRequestHandler) -> None:
+        answers.pop(0)(handler)
+
+    with answering(next_one) as host:
+        assert host.read(HEAD, 10) == b"one"
+    assert answers == []
+
+
+@pytest.mark.parametrize("status", [401, 403, 418, 500])
+def test_an_answer_that_is_neither_the_file_nor_its_absence_is_an_error(status: int) -> None:
+    with answering(say(status)) as host, refused("unreachable", str(status)):
+        host.read(HEAD, 10)
+
+
+def test_a_connection_cut_in_the_middle_is_an_error_and_no_short_file() -> None:
+    def cut(handler: BaseHTTPRequestHandler) -> None:
+        say(200, b"half", Content_Length="8")(handler)
+        handler.close_connection = True
+
+    with answering(cut) as host, refused("unreachable"):
+        host.read(HEAD, 100)
+
+
+def test_redirects_are_followed_and_not_for_ever() -> None:
+    def once(handler: BaseHTTPRequestHandler) -> None:
+        there = handler.path.startswith("/cdn/")
+        (say(200, b"one") if there else say(302, Location=f"/cdn{handler.path}"))(handler)
+
+    with answering(once) as host:
+        assert host.read(HEAD, 10) == b"one"
+    with answering(lambda handler: say(302, Location=handler.path)(handler)) as host, refused("unreachable"):
+        host.read(HEAD, 10)
+
+
+def test_a_compressed_answer_is_not_unpacked() -> None:
+    with answering(say(200, b"zip", Content_Encoding="gzip")) as host:
+        assert host.read(HEAD, 10) == b"zip"
+
+
+def test_a_server_that_is_down_is_a_network_error(tmp_path: Path) -> None:
+    with answering(say(200)) as host:
+        pass
+    with refused("unreachable", host.where):
+        host.read(HEAD, 10)
+
+
+@pytest.mark.parametrize("url", ["https://", "https://host/x?y", "https://host/#x", "https://name:secret@host/x"])
+def test_addresses_that_are_no_plain_place_are_refused_without_showing_a_password(url: str) -> None:
+    with pytest.raises(Exception, match="address of a registry") as caught:
+        open_host(url)
+    assert "secret" not in str(caught.value)
