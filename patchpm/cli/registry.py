@@ -11,6 +11,7 @@ import click
 
 from patchpm.cli.options import json_option, project_option
 from patchpm.cli.output import columns, emit, line, note
+from patchpm.cli.registry_copy import copy_command
 from patchpm.cli.release_folder import read_release_folder
 from patchpm.cli.session import Session
 from patchpm.cli.signing import load_keys, passphrase_option
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from patchpm.trust.private_keys import PrivateKey
 
 _registry_option = click.option(
-    "--registry", "url", required=True, help="The registry: its folder, or a file: address."
+    "--registry", "url", required=True, help="The registry: its folder, or a file:, s3:, gs: or az: address."
 )
 _signing_option = click.option(
     "--key",
@@ -274,6 +275,9 @@ def list_command(folder: Path, as_json: bool) -> None:
         ),
         as_json=as_json,
     )
+
+
+command.add_command(copy_command)
 
 
 def _writer(url: str, signers: Sequence[PrivateKey]) -> RegistryWriter:

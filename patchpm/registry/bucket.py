@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -85,6 +85,9 @@ class BucketHost:
         self._check_conditions()
         if self.head() != expect:
             raise conflict(self.where)
+        if HEAD not in dict(changes):
+            self._put_all(dict(changes))  # nothing refers to these yet, so there is nothing to decide
+            return
         packed = _packed(changes)
         if not self._put(_after(expect), packed, "create"):
             found = self._get(_after(expect), None)
@@ -123,12 +126,15 @@ class BucketHost:
 
     def _finish(self, changes: Sequence[Change], expect: str, version: UpdateVersion | None) -> None:
         # Every file has one content for ever, so it does no harm if two writers finish the same commit at once.
-        files = {"/".join(check_path(path)): data for path, data in changes}
+        files = dict(changes)
         timestamp = files.pop(HEAD)
-        with ThreadPoolExecutor(_PARALLEL) as pool:
-            list(pool.map(lambda path: self._put(path, files[path], "overwrite"), files))
+        self._put_all(files)
         self._put(HEAD, timestamp, "create" if version is None else version)
         self._delete(_after(expect))
+
+    def _put_all(self, files: Mapping[str, bytes]) -> None:
+        with ThreadPoolExecutor(_PARALLEL) as pool:
+            list(pool.map(lambda path: self._put("/".join(check_path(path)), files[path], "overwrite"), files))
 
     def _state(self) -> tuple[str, UpdateVersion | None]:
         """The revision, and what the timestamp is known by to the store."""

@@ -9,7 +9,7 @@ from typing import Final
 
 from patchpm.errors import CannotError, IntegrityError
 from patchpm.patch.digest import Digest
-from patchpm.registry.host import Host
+from patchpm.registry.host import Host, Readable
 from patchpm.trust.tuf_metadata import MAX_BYTES, ROOT, TIMESTAMP
 from patchpm.trust.tuf_state import TrustedState, VendorRole
 
@@ -29,7 +29,7 @@ class Overlay:
         return self.changes[path] if path in self.changes else self.host.read(path, max_bytes)
 
 
-def load_state(host: Host | Overlay, now: datetime) -> TrustedState:
+def load_state(host: Readable, now: datetime) -> TrustedState:
     """Read a registry from its first root on, as its operator, who pins nothing.
 
     Raises:
@@ -54,7 +54,7 @@ def load_state(host: Host | Overlay, now: datetime) -> TrustedState:
     return state
 
 
-def load_role(host: Host | Overlay, state: TrustedState, vendor: str) -> VendorRole | None:
+def load_role(host: Readable, state: TrustedState, vendor: str) -> VendorRole | None:
     """Read a vendor's role, or None for a vendor that has not published yet."""
     if not state.has_role(vendor):
         state.vendor_keys(vendor)
@@ -63,7 +63,7 @@ def load_role(host: Host | Overlay, state: TrustedState, vendor: str) -> VendorR
     return state.vendor_role(vendor, _read(host, f"{version}.{vendor}.json", promised.size))
 
 
-def _read(host: Host | Overlay, name: str, max_bytes: int) -> bytes:
+def _read(host: Readable, name: str, max_bytes: int) -> bytes:
     data = host.read(f"metadata/{name}", max_bytes)
     if data is None:
         raise IntegrityError("missing-metadata", f"the registry lacks {name}")

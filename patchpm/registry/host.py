@@ -18,7 +18,19 @@ Change = tuple[str, bytes]
 """A path and the bytes that shall be there."""
 
 
-class Host(Protocol):
+class Readable(Protocol):
+    """Whatever has a registry's files."""
+
+    def read(self, path: str, max_bytes: int) -> bytes | None:
+        """The file at `path`, or None if there is none.
+
+        Raises:
+            IntegrityError: `too-large` for more than `max_bytes`, found out without reading much more.
+            NetworkError: `unreachable`.
+        """
+
+
+class Host(Readable, Protocol):
     """A place that keeps the files of one registry."""
 
     @property
@@ -29,21 +41,14 @@ class Host(Protocol):
     def is_local(self) -> bool:
         """Whether it can be read without a network, and so also by `--offline`."""
 
-    def read(self, path: str, max_bytes: int) -> bytes | None:
-        """The file at `path`, or None if there is none.
-
-        Raises:
-            IntegrityError: `too-large` for more than `max_bytes`, found out without reading much more.
-            NetworkError: `unreachable`.
-        """
-
     def head(self) -> str:
-        """A token for the present state, for `commit`; another one after every commit."""
+        """A token for the present state, for `commit`; another one after every commit of a new timestamp."""
 
     def commit(self, changes: Sequence[Change], expect: str) -> None:
         """Write files, in this order, if the state is still `expect`: all of them, even if this process is killed.
 
-        Readers see each file whole; they may see the first files before the last ones.
+        Readers see each file whole; they may see the first files before the last ones. Without a new
+        `metadata/timestamp.json` the state stays `expect`: files that nothing refers to yet.
 
         Raises:
             CannotError: `publish-conflict` where someone else committed first, or where the place cannot be written.

@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 from tuf.api.metadata import Targets
 
 from patchpm.errors import TrustError, UsageError
-from patchpm.registry.draft import Overlay, load_role
+from patchpm.registry.draft import load_role
 from patchpm.registry.edit import Bench, Edit
-from patchpm.registry.host import Host
+from patchpm.registry.host import Readable
 from patchpm.registry.lookalike import RESERVED, lookalike
 from patchpm.registry.roles import RootRoles, root_of, targets_of, vendor_targets
 from patchpm.trust.policy import KeySet
@@ -74,7 +74,7 @@ def rotation(state: TrustedState, bench: Bench, top: RootRoles) -> Edit:
     return Edit(root, top, {TARGETS: _targets(state, bench, _vendors(state), top.targets)})
 
 
-def renewal(state: TrustedState, host: Host | Overlay, bench: Bench) -> Edit:
+def renewal(state: TrustedState, host: Readable, bench: Bench) -> Edit:
     """What is past half of its life and can be signed with these keys; timestamp and snapshot come by themselves."""
     top = RootRoles(**{role: state.root_keys(role) for role in TOP_LEVEL})
     root = None

@@ -15,11 +15,11 @@ from patchpm.patch.manifest import FileRef
 from patchpm.patch.name import PatchName
 from patchpm.patch.release import ReleaseFiles
 from patchpm.patch.version import Version
-from patchpm.registry.draft import Overlay, load_role
+from patchpm.registry.draft import load_role
 from patchpm.registry.edit import Bench, Edit
 from patchpm.registry.entry_json import indexed_base, read_entry, to_target
 from patchpm.registry.fetching import file_path
-from patchpm.registry.host import Host
+from patchpm.registry.host import Readable
 from patchpm.registry.index import ReleaseEntry
 from patchpm.registry.roles import vendor_targets
 from patchpm.trust.policy import Policy
@@ -51,9 +51,7 @@ def entry_of(release: VerifiedRelease, published: datetime, registry: str) -> Re
     )
 
 
-def publication(
-    state: TrustedState, host: Host | Overlay, bench: Bench, vendor: str, files: ReleaseFiles
-) -> Edit | None:
+def publication(state: TrustedState, host: Readable, bench: Bench, vendor: str, files: ReleaseFiles) -> Edit | None:
     """Add a release; None where these very bytes are there already.
 
     Raises:
@@ -75,7 +73,7 @@ def publication(
 
 
 def withdrawal(
-    state: TrustedState, host: Host | Overlay, bench: Bench, name: PatchName, version: Version, reason: str | None
+    state: TrustedState, host: Readable, bench: Bench, name: PatchName, version: Version, reason: str | None
 ) -> Edit | None:
     """Yank a version for all bases, or bring it back where `reason` is None; None where that changes nothing.
 
@@ -107,7 +105,7 @@ def _target(entry: ReleaseEntry) -> TargetFile:
     return target
 
 
-def _listed(state: TrustedState, host: Host | Overlay, vendor: str) -> tuple[dict[str, TargetFile], int]:
+def _listed(state: TrustedState, host: Readable, vendor: str) -> tuple[dict[str, TargetFile], int]:
     role = load_role(host, state, vendor)
     return ({}, 0) if role is None else (dict(role.targets), role.document.version)
 
