@@ -6,9 +6,12 @@ a while and do no more.
 
 from __future__ import annotations
 
+import netrc
+import os
 import time
 from collections.abc import Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -29,13 +32,14 @@ _REDIRECTS: Final = 5
 _BUSY: Final = frozenset({429, 500, 502, 503, 504})
 _GONE: Final = frozenset({404, 410})
 _CHUNK: Final = 64 * 1024
+_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class WebHost:
     """The files of a registry under one address.
 
     Proxies are those of the environment (`HTTPS_PROXY`, `NO_PROXY`), certificates those of the system
-    (`SSL_CERT_FILE`).
+    (`SSL_CERT_FILE`), name and password those of `~/.netrc` (`NETRC`).
 
     Args:
         url: `https://...` or `http://...`, without a query.
@@ -93,7 +97,11 @@ class WebHost:
 
         parts = urlsplit(self._url)
         options: dict[str, Any] = {
-            "headers": {"User-Agent": f"patchpm/{version('patchpm')}", "Accept-Encoding": "identity"},
+            "headers": {
+                "User-Agent": f"patchpm/{version('patchpm')}",
+                "Accept-Encoding": "identity",
+                **_credentials(parts.scheme, parts.hostname or ""),
+            },
             "timeout": Timeout(connect=_CONNECT_SECONDS, read=_SILENCE_SECONDS),
             "retries": Retry(
                 total=_RETRIES + _REDIRECTS,
@@ -140,6 +148,23 @@ class WebHost:
             why=f"{self._url}/{path}: {why}",
             next="check the registry's address with `patchpm trust show`, and the network",
         )
+
+
+def _credentials(scheme: str, host: str) -> dict[str, str]:
+    """The header of basic authentication for a host that `~/.netrc` knows; never over a network in the clear.
+
+    urllib3 does not take it along to another host.
+    """
+    from urllib3.util import make_headers
+
+    path = Path(os.environ.get("NETRC") or "~/.netrc").expanduser()
+    if not path.is_file() or not (scheme == "https" or host in _LOOPBACK):
+        return {}
+    try:
+        found = netrc.netrc(path).authenticators(host)
+    except (netrc.NetrcParseError, OSError) as error:
+        raise UsageError("invalid-netrc", f"{path} cannot be read", why=str(error)) from None
+    return {} if found is None else dict(make_headers(basic_auth=f"{found[0]}:{found[2]}"))
 
 
 def open_web(url: str) -> WebHost:

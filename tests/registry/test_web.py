@@ -169,6 +169,34 @@ def test_redirects_are_followed_and_not_for_ever() -> None:
         host.read(HEAD, 10)
 
 
+def test_name_and_password_of_netrc_are_shown_to_that_host_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "netrc"
+    path.write_text("machine 127.0.0.1 login deployer password secret\n")
+    path.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(path))
+    shown: dict[str, str | None] = {}
+
+    def ask(handler: BaseHTTPRequestHandler) -> None:
+        shown[handler.headers["Host"].partition(":")[0]] = handler.headers["Authorization"]
+        port = handler.headers["Host"].partition(":")[2]
+        there = handler.path.startswith("/cdn/")
+        (say(200, b"one") if there else say(302, Location=f"http://localhost:{port}/cdn/x"))(handler)
+
+    with answering(ask) as host:
+        assert host.read(HEAD, 10) == b"one"
+    assert shown == {"127.0.0.1": "Basic ZGVwbG95ZXI6c2VjcmV0", "localhost": None}
+
+
+def test_a_broken_netrc_is_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "netrc"
+    path.write_text("machine\n")
+    monkeypatch.setenv("NETRC", str(path))
+    with answering(say(200)) as host, refused("invalid-netrc", str(path)):
+        host.read(HEAD, 10)
+
+
 def test_a_compressed_answer_is_not_unpacked() -> None:
     with answering(say(200, b"zip", Content_Encoding="gzip")) as host:
         assert host.read(HEAD, 10) == b"zip"
