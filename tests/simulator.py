@@ -45,10 +45,13 @@ class MemoryHost:
     where: str = "memory"
     read_bytes: int = 0
     """How many bytes were handed out."""
+    asked: list[str] = field(default_factory=list)
+    """Paths that were read."""
 
     def read(self, path: str, max_bytes: int) -> bytes | None:
         if not self.reachable:
             raise NetworkError("unreachable", "the registry cannot be read")
+        self.asked.append(path)
         data = self.files.get(path)
         if data is None:
             return None

@@ -139,12 +139,12 @@ class RegistryClient:
 
     def _refreshed(self, memory: Memory | None) -> TrustedState:
         state = self._pinned() if memory is None else self._recalled(memory)
-        while (root := self.host.read(f"metadata/{state.root.version + 1}.root.json", MAX_BYTES[ROOT])) is not None:
-            state.update_root(root)
-            if len(state.roots) > MAX_ROOTS:
-                raise TrustError("too-many-roots", "the registry has more versions of root than patchpm follows")
+        timestamp = self.host.read("metadata/timestamp.json", MAX_BYTES[TIMESTAMP])
+        # Whatever changes, a root too, comes with a new timestamp. Without one, no other file need be asked for.
+        if memory is None or timestamp is None or timestamp != memory.timestamp:
+            self._follow_roots(state)
         memory = remember(self._folder, state, memory)  # 5.3.8
-        self._take_timestamp(state)
+        self._take_timestamp(state, timestamp)
         memory = remember(self._folder, state, memory)  # 5.4.5
         for kept, promise, take, role in (
             (memory.snapshot, state.snapshot_promise, state.update_snapshot, "snapshot"),
@@ -156,15 +156,22 @@ class RegistryClient:
         remember(self._folder, state, memory)  # 5.5.7, 5.6.6
         return state
 
-    def _take_timestamp(self, state: TrustedState) -> None:
+    def _follow_roots(self, state: TrustedState) -> None:
+        while (root := self.host.read(f"metadata/{state.root.version + 1}.root.json", MAX_BYTES[ROOT])) is not None:
+            state.update_root(root)
+            if len(state.roots) > MAX_ROOTS:
+                raise TrustError("too-many-roots", "the registry has more versions of root than patchpm follows")
+
+    def _take_timestamp(self, state: TrustedState, data: bytes | None) -> None:
         # A root that changes the timestamp's keys is there a moment before the timestamp that is signed with them.
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                state.update_timestamp(self._read("timestamp.json", MAX_BYTES[TIMESTAMP]))
+                state.update_timestamp(data or self._read("timestamp.json", MAX_BYTES[TIMESTAMP]))
             except TrustError as error:
                 if error.code not in _TORN or attempt == _ATTEMPTS:
                     raise
                 time.sleep(_PAUSE_SECONDS)
+                data = None
             else:
                 return
 

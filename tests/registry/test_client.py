@@ -17,11 +17,22 @@ from tests.simulator import START, RegistrySimulator, refused
 TOXICITY = PatchName.parse("acme/toxicity")
 
 
-def test_a_second_run_fetches_the_timestamp_only(registry: RegistrySimulator) -> None:
+def test_a_second_run_asks_for_the_timestamp_only(registry: RegistrySimulator) -> None:
     assert registry.client().entries(TOXICITY)
-    registry.host.read_bytes = 0
+    registry.host.asked.clear()
     assert registry.client().entries(TOXICITY)
-    assert registry.host.read_bytes == len(registry.host.files["metadata/timestamp.json"])
+    assert registry.host.asked == ["metadata/timestamp.json"]
+
+
+def test_a_run_that_was_cut_after_its_timestamp_is_made_up_for(registry: RegistrySimulator) -> None:
+    assert registry.client().entries(TOXICITY)
+    registry.publish(version="1.1.0")
+    snapshot = f"metadata/{registry.state().versions.snapshot}.snapshot.json"
+    hidden = registry.host.files.pop(snapshot)
+    with refused("missing-metadata", "snapshot"):
+        registry.client().entries(TOXICITY)
+    registry.host.files[snapshot] = hidden
+    assert len(registry.client().entries(TOXICITY)) == 2
 
 
 def test_a_run_reads_the_registry_once(registry: RegistrySimulator) -> None:
