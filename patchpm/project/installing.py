@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from patchpm.errors import CannotError, IntegrityError, TrustError
+from patchpm.patch.digest import Digest
 from patchpm.patch.manifest import Manifest
 from patchpm.patch.patch_set import set_digest
 from patchpm.patch.release import ReleaseFiles
@@ -17,6 +20,8 @@ from patchpm.trust.keys import PublicKey
 from patchpm.trust.policy import Policy
 from patchpm.trust.release import Verdict, VerifiedRelease, verify_release
 
+_PARALLEL: Final = 16
+"""Releases that are fetched at once."""
 Fetch = Callable[[LockedRelease], ReleaseFiles]
 """Gets the files of a release from its registry."""
 
@@ -36,7 +41,7 @@ class Installer:
 
         Args:
             lock: What to install.
-            fetch: Called for a release that is not in the store.
+            fetch: Called for a release that is not in the store; in several threads where there is more than one.
 
         Yields:
             Each release once it is there, and whether it was fetched.
@@ -49,15 +54,20 @@ class Installer:
         for composition in lock.compositions:
             self._check_budget(composition)
         manifests: dict[tuple[str, str], Manifest] = {}
-        for release in lock.releases:
-            base = _base_of(lock, release)
-            files = self._stored(release)
-            verified = self._verify(release, files or fetch(release)).require()
-            check_manifest(release, base, verified.manifest)
-            if files is None:
-                self.store.put(verified)
-            manifests[release.base, str(release.name)] = verified.manifest
-            yield release, files is None
+        stored = {release.manifest.digest: self._stored(release) for release in lock.releases}
+        missing = {release.manifest.digest: release for release in lock.releases if not stored[release.manifest.digest]}
+        with _coming(missing, fetch) as coming:
+            for release in lock.releases:
+                base = _base_of(lock, release)
+                digest = release.manifest.digest
+                files = stored[digest]
+                verified = self._verify(release, files or coming(digest)).require()
+                check_manifest(release, base, verified.manifest)
+                if files is None:
+                    self.store.put(verified)
+                    stored[digest] = verified.files
+                manifests[release.base, str(release.name)] = verified.manifest
+                yield release, files is None
         check_sets(lock, manifests)
 
     def verdicts(self, lock: Lock) -> Iterator[tuple[LockedRelease, Verdict]]:
@@ -190,6 +200,22 @@ def _check_company(members: Sequence[Manifest]) -> None:
         for name, clashing in member.compose.conflicts:
             if name in present and clashing.contains(present[name], prereleases=True):
                 raise _mismatch(f"{member.name} {member.version} conflicts with {name} {present[name]}")
+
+
+@contextmanager
+def _coming(missing: Mapping[Digest, LockedRelease], fetch: Fetch) -> Iterator[Callable[[Digest], ReleaseFiles]]:
+    """Fetch several releases at once, since each is a few round trips; gives what waits for one of them."""
+    if len(missing) < 2:
+        yield lambda digest: fetch(missing[digest])
+        return
+    from concurrent.futures import ThreadPoolExecutor  # a frozen install with nothing to fetch starts without it
+
+    pool = ThreadPoolExecutor(_PARALLEL)
+    try:
+        running = {digest: pool.submit(fetch, release) for digest, release in missing.items()}
+        yield lambda digest: running[digest].result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _base_of(lock: Lock, release: LockedRelease) -> LockedBase:

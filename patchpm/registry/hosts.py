@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from patchpm.registry.bucket import SCHEMES, open_bucket
 from patchpm.registry.builtin import URL, builtin_host
 from patchpm.registry.folder import open_folder
@@ -9,8 +11,9 @@ from patchpm.registry.host import Host
 from patchpm.registry.web import open_web
 
 
+@lru_cache(maxsize=64)
 def open_host(url: str) -> Host:
-    """The host at an address of the policy.
+    """The host at an address of the policy. One address has one host in a process, so that connections stay open.
 
     Raises:
         UsageError: `unsupported-registry`.

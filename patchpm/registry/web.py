@@ -31,6 +31,8 @@ _RETRIES: Final = 3
 _REDIRECTS: Final = 5
 _BUSY: Final = frozenset({429, 500, 502, 503, 504})
 _GONE: Final = frozenset({404, 410})
+_CONNECTIONS: Final = 16
+"""Connections that stay open."""
 _CHUNK: Final = 64 * 1024
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -102,6 +104,7 @@ class WebHost:
                 "Accept-Encoding": "identity",
                 **_credentials(parts.scheme, parts.hostname or ""),
             },
+            "maxsize": _CONNECTIONS,
             "timeout": Timeout(connect=_CONNECT_SECONDS, read=_SILENCE_SECONDS),
             "retries": Retry(
                 total=_RETRIES + _REDIRECTS,
