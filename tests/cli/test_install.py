@@ -1,10 +1,20 @@
 from __future__ import annotations
 
+import shutil
+import threading
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
+from patchpm.patch.release import ReleaseFiles
+from patchpm.project.installing import Installer
+from patchpm.project.lock import LockedRelease
 from patchpm.project.lock_toml import write_lock
+from patchpm.project.policy_file import load_policy
+from patchpm.registry.fetching import fetch_release
+from patchpm.settings import Folders
+from patchpm.store.store import Store
 from tests.builders import base
 from tests.world import World
 
@@ -197,3 +207,22 @@ def test_a_budget_that_the_policy_lowers_later_holds_for_a_lock_too(world: World
     for command in (("install", "--frozen"), ("install",), ("verify",)):
         refused = world.run(*command, "--json")
         assert (refused.code, refused.error["code"]) == (4, "token-budget")
+
+
+def test_releases_that_the_store_lacks_are_fetched_at_the_same_time(world: World) -> None:
+    names = ("acme/toxicity", "acme/bias", "acme/privacy")
+    for name in names:
+        world.publish(name)
+    world.started(*names)
+    folders = Folders.of_user()
+    shutil.rmtree(folders.store)
+    policy = load_policy(folders, world.project)
+    together = threading.Barrier(len(names), timeout=30)
+
+    def fetch(release: LockedRelease) -> ReleaseFiles:
+        together.wait()
+        return fetch_release(policy, release)
+
+    installer = Installer(Store(folders.store), policy, datetime.now(UTC))
+    assert [fetched for _, fetched in installer.install(world.lock, fetch)] == [True] * 3
+    assert len(world.stored()) == 9
