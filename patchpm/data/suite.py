@@ -38,7 +38,7 @@ class Suite:
 
     name: str
     digest: Digest
-    """Of the suite's file."""
+    """Of the suite's file, and of the files that its rows are read from."""
     parts: tuple[HeldOut, ...]
 
 
@@ -59,9 +59,10 @@ def load_suite(name: str, cache: Path) -> Suite:
     """
     path, data, root = _opened(name)
     seed = root.integer("seed")
-    parts = tuple(_part(table, path.parent, cache, seed) for table in root.tables("source"))
+    found = [_part(table, path.parent, cache, seed) for table in root.tables("source")]
     root.close()
-    return Suite(path.stem, Digest.of(data), parts)
+    digest = Digest.of(b"\n".join([data, *(str(of_rows).encode() for _, of_rows in found)]))
+    return Suite(path.stem, digest, tuple(part for part, _ in found))
 
 
 def suite_parts(name: str) -> tuple[tuple[str, str], ...]:
@@ -106,18 +107,20 @@ def _opened(name: str) -> tuple[Path, bytes, Table]:
     return path, data, root
 
 
-def _part(table: Table, folder: Path, cache: Path, seed: int) -> HeldOut:
+def _part(table: Table, folder: Path, cache: Path, seed: int) -> tuple[HeldOut, Digest]:
+    """A part, and the digest of the file that its rows are read from."""
     source = read_source(table)
     measure = table.text("measure")
     rows = table.integer("rows", low=1)
     groups = table.integer("groups", low=1, default=0) if table.has("groups") else 0
     table.close()
-    found = source_rows(source, folder, cache, seed=seed, shuffle=measure != "perplexity").records
+    held = source_rows(source, folder, cache, seed=seed, shuffle=measure != "perplexity")
+    found = held.records
     if groups:
         found = _of_groups(source, found, groups)
     if len(found) < rows:
         raise too_few(source, len(found), rows - len(found))
-    return HeldOut(source.name, measure, tuple(found[:rows]))
+    return HeldOut(source.name, measure, tuple(found[:rows])), held.digest
 
 
 def _of_groups(source: Source, records: list[Record], count: int) -> list[Record]:

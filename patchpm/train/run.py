@@ -196,4 +196,6 @@ def _method(recipe: Recipe) -> str:
     """The method in words, for the manifest."""
     stages = [name for name, steps in (("sft", recipe.sft.steps), ("dpo", recipe.dpo.steps)) if steps]
     company = ", beside foreign prefixes" if recipe.foreigners.share else ""
-    return f"prefix: {' then '.join(stages)} with kl anchor{company}"
+    earlier = recipe.prefix.initial_prefix
+    start = f", from the prefix {Digest.of((recipe.folder / earlier).read_bytes())}" if earlier else ""
+    return f"prefix: {' then '.join(stages)} with kl anchor{company}{start}"
