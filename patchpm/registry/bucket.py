@@ -20,7 +20,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from patchpm.errors import CannotError, NetworkError, UsageError
+from patchpm.errors import CannotError, IntegrityError, NetworkError, UsageError
 from patchpm.registry.folder import HEAD
 from patchpm.registry.host import Change, check_path, conflict, too_large
 
@@ -72,7 +72,7 @@ class BucketHost:
         """See `Host.head`; finishes the commit of a writer that was killed, if there is one."""
         revision, version = self._state()
         while (decided := self._get(_after(revision), None)) is not None:
-            self._finish(_unpacked(decided[0]), revision, version)
+            self._finish(self._unpacked(_after(revision), decided[0]), revision, version)
             revision, version = self._state()
         return revision
 
@@ -94,6 +94,8 @@ class BucketHost:
             if found is None or found[0] != packed:  # else it is ours, and an answer was lost
                 raise conflict(self.where)
         revision, version = self._state()
+        if revision == _revision(dict(changes)[HEAD]):  # finished already, by another writer who found it
+            return
         if revision != expect:  # decided and finished by another writer, before ours was there
             self._delete(_after(expect))
             raise conflict(self.where)
@@ -132,6 +134,20 @@ class BucketHost:
         self._put(HEAD, timestamp, "create" if version is None else version)
         self._delete(_after(expect))
 
+    def _unpacked(self, path: str, data: bytes) -> list[Change]:
+        try:
+            found = [("/".join(check_path(name)), base64.b64decode(text)) for name, text in json.loads(data).items()]
+            if HEAD not in dict(found):
+                raise ValueError(f"it lacks {HEAD}")
+        except (ValueError, AttributeError, TypeError, IntegrityError) as error:
+            raise IntegrityError(
+                "malformed-commit",
+                f"{path} is no commit of a registry",
+                why=f"{self.where}: {_short(error)}",
+                next="find out who wrote it, and delete the object",
+            ) from None
+        return found
+
     def _put_all(self, files: Mapping[str, bytes]) -> None:
         with ThreadPoolExecutor(_PARALLEL) as pool:
             list(pool.map(lambda path: self._put("/".join(check_path(path)), files[path], "overwrite"), files))
@@ -139,7 +155,7 @@ class BucketHost:
     def _state(self) -> tuple[str, UpdateVersion | None]:
         """The revision, and what the timestamp is known by to the store."""
         found = self._get(HEAD, _MAX_HEAD_BYTES)
-        return ("", None) if found is None else (hashlib.sha256(found[0]).hexdigest(), found[1])
+        return ("", None) if found is None else (_revision(found[0]), found[1])
 
     def _get(self, path: str, max_bytes: int | None) -> tuple[bytes, UpdateVersion] | None:
         try:
@@ -254,8 +270,8 @@ def _packed(changes: Sequence[Change]) -> bytes:
     return json.dumps(files).encode()
 
 
-def _unpacked(data: bytes) -> list[Change]:
-    return [(path, base64.b64decode(text)) for path, text in json.loads(data).items()]
+def _revision(timestamp: bytes) -> str:
+    return hashlib.sha256(timestamp).hexdigest()
 
 
 def _short(error: Exception) -> str:

@@ -11,8 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Final
 
-from patchpm.errors import CannotError, IntegrityError, PatchpmError
+from patchpm.errors import CannotError, IntegrityError, TrustError
 from patchpm.patch.digest import Digest
+from patchpm.patch.manifest import FileRef
 from patchpm.patch.release import ATTESTATIONS, MANIFEST, PREFIX
 from patchpm.registry.draft import ANY_TIME, load_role, load_state
 from patchpm.registry.entry_json import read_entry
@@ -85,7 +86,7 @@ def transfer(source: Host, target: Host, *, root: Digest | None = None) -> Trans
     found = _content(source)
     roots = [data for path, data in found.metadata.items() if path.endswith(_ROOT)]
     if root is not None and root not in map(Digest.of, roots):
-        raise IntegrityError(
+        raise TrustError(
             "root-mismatch", "this is another registry", why=f"{source.where}: no root has the digest {root}"
         )
     expect = target.head()
@@ -109,11 +110,10 @@ def _content(host: Readable) -> _Content:
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             return _content_now(host)
-        except PatchpmError as error:
-            # It may have been read while someone committed.
-            if not isinstance(error, IntegrityError) or attempt == _ATTEMPTS:
+        except IntegrityError:
+            if attempt == _ATTEMPTS:
                 raise
-            time.sleep(_PAUSE_SECONDS)
+            time.sleep(_PAUSE_SECONDS)  # it was read while someone committed, perhaps
     raise AssertionError("the last attempt returns or raises")
 
 
@@ -154,8 +154,8 @@ def _is_kept(entry: ReleaseEntry, there: ReleaseEntry | None) -> bool:
     return there is not None and _files(entry) == _files(there)
 
 
-def _files(entry: ReleaseEntry) -> tuple[tuple[str, object], ...]:
-    return ((MANIFEST, entry.manifest), (PREFIX, entry.prefix), (ATTESTATIONS, entry.attestations))
+def _files(entry: ReleaseEntry) -> dict[str, FileRef]:
+    return {MANIFEST: entry.manifest, PREFIX: entry.prefix, ATTESTATIONS: entry.attestations}
 
 
 def _batches(entries: Sequence[ReleaseEntry]) -> Iterator[list[ReleaseEntry]]:
@@ -163,7 +163,7 @@ def _batches(entries: Sequence[ReleaseEntry]) -> Iterator[list[ReleaseEntry]]:
     size = 0
     for entry in entries:
         batch.append(entry)
-        size += entry.manifest.size + entry.prefix.size + entry.attestations.size
+        size += sum(file.size for file in _files(entry).values())
         if size >= _BATCH_BYTES:
             yield batch
             batch, size = [], 0
@@ -178,7 +178,7 @@ def _read_all(source: Host, entries: Sequence[ReleaseEntry]) -> list[Change]:
 
 def _release(source: Host, entry: ReleaseEntry) -> list[Change]:
     files = dict(read_release(source, entry).items())
-    for name, promised in ((MANIFEST, entry.manifest), (PREFIX, entry.prefix), (ATTESTATIONS, entry.attestations)):
+    for name, promised in _files(entry).items():
         if Digest.of(files[name]) != promised.digest:
             raise IntegrityError(
                 "wrong-digest",

@@ -155,6 +155,32 @@ def test_a_writer_that_slept_while_others_committed_loses_and_breaks_nothing() -
     assert objects(host) == {"metadata/1.root.json", "metadata/2.snapshot.json", HEAD}
 
 
+def test_a_commit_that_another_writer_finished_counts() -> None:
+    store = MemoryStore()
+    host = BucketHost(store, "memory:")
+    decided = [False]
+
+    def others_help(name: str, given: tuple[Any, ...], options: dict[str, Any]) -> None:
+        if decided[0] and name == "get":
+            decided[0] = False
+            host.head()
+        decided[0] |= name == "put" and given[0] == "commits/after-nothing"
+
+    watched(store, others_help).commit(FIRST, "")
+    assert host.read(HEAD, 10) == b"one"
+    assert objects(host) == {"metadata/1.root.json", HEAD}
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"[]", b"{}", b'{"../x": ""}', b'{"metadata/timestamp.json": 1}', b'{"metadata/x": "eA=="}']
+)
+def test_an_object_in_the_place_of_a_commit_that_is_none_is_told_with_the_way_out(data: bytes) -> None:
+    store = MemoryStore()
+    store.put("commits/after-nothing", data)
+    with refused("malformed-commit", "commits/after-nothing"):
+        BucketHost(store, "memory:").commit(FIRST, "")
+
+
 def test_a_commit_whose_answer_was_lost_counts() -> None:
     store = MemoryStore()
 
