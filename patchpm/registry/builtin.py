@@ -17,7 +17,7 @@ ALIAS: Final = "builtin"
 URL: Final = "builtin:"
 """The address that stands for this registry in a policy."""
 VENDOR: Final = "patchpm"
-ROOT: Final = Digest.parse("sha256:9986393de97ce7cf39d3ca7a9f81e32b92ed5089ef8e5d19d85ee62ae9a598b9")
+ROOT: Final = Digest.parse("sha256:c1a7fd1537fcb878ad1a6dd55184c7801b17306e1ff08f9272ddd3d82db0bd5e")
 """Of `builtin_registry/metadata/1.root.json`."""
 
 

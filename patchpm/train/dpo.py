@@ -108,7 +108,7 @@ class Dpo:
             sorts.append(("reverse", reverse, self._recipe.reverse))
         total = sum(len(pairs) for _, pairs, _ in sorts)
         done = 0
-        if self._recipe.reference == NONE and self._recipe.hardest == 1:
+        if self._recipe.reference == NONE:
             self._pools = [self._pool(sort, pairs, batch) for sort, pairs, batch in sorts]
             return
         with torch.no_grad():
@@ -127,7 +127,7 @@ class Dpo:
         won, lost, winners = zip(*(self._read(opening, batch) for batch in batches), strict=True)
         parts = {"prefer": self._compare(torch.cat(won), torch.cat(lost), pairs)}
         if self._recipe.imitate_weight:
-            parts["imitate"] = self._recipe.imitate_weight * imitation(winners[0], self._recipe.imitate_from)
+            parts["imitate"] = self._recipe.imitate_weight * imitation(winners[0])
         keeps = [self._rows.train.keeps[number] for number in self._keeps.rows(step)]
         parts["keep"] = self._keep(opening, company, keeps)
         return parts
@@ -203,8 +203,6 @@ class Dpo:
         """The hardest pairs: those with the least likely winner, or the likeliest loser if they are reverse ones."""
         ranked = sorted(pairs, key=lambda pair: pair.winner_before if sort == "wanted" else -pair.loser_before)
         kept = ranked[: max(1, round(self._recipe.hardest * len(pairs)))]
-        if self._recipe.reference == NONE:
-            kept = [replace(pair, winner_before=0.0, loser_before=0.0) for pair in kept]
         return _Pool(kept, Schedule(f"{self._seed}/dpo/{sort}", [pair.length for pair in kept], batch, self._team))
 
     def _read(self, opening: Opening, pairs: Sequence[_Pair]) -> tuple[Tensor, Tensor, Reading]:

@@ -13,16 +13,12 @@ _NEARLY_EVEN = 0.1
 """Below this distance, in nats, a pair counts by its square, so that gradients fade."""
 
 
-def imitation(reading: Reading, first: int = 0) -> Tensor:
+def imitation(reading: Reading) -> Tensor:
     """Mean negative log-probability of the reply tokens.
-
-    Args:
-        reading: The patched model on the replies.
-        first: Tokens of each reply that do not count.
 
     Source: arXiv 2511.08484, stage 1.
     """
-    return -reading.log_probabilities()[:, first:].sum() / reading.mask[:, first:].sum().clamp(min=1)
+    return -reading.log_probabilities().sum() / reading.mask.sum()
 
 
 def stay(reading: Reading, top_ids: Tensor, top_logs: Tensor, places: int) -> Tensor:

@@ -108,8 +108,7 @@ class DpoRecipe:
     """How many of a refusal at most, where it is the loser: the decision to refuse shall become unlikely there, not the
     words behind it."""
     hardest: float
-    """Share of the pairs that is trained on: those that the reference is most wrong about, or the prefix after `sft`
-    where there is none."""
+    """Share of the pairs that is trained on: those that the reference is most wrong about."""
     beta: float
     """How much a difference of log-probabilities counts."""
     reference: str
@@ -121,10 +120,7 @@ class DpoRecipe:
     per_token: bool
     """Whether replies of different length are compared by their mean log-probability a token."""
     imitate_weight: float
-    """Weight of the first stage's loss on the preferred replies, up to their end."""
-    imitate_from: int
-    """How many tokens of them are left out of it: the decision to refuse is left to the comparison, the words behind it
-    are kept."""
+    """Weight of the first stage's loss on the preferred replies, all their tokens."""
     keep_weight: float
     """Weight of the KL anchor."""
     keep_tokens: int

@@ -147,7 +147,6 @@ def _dpo(table: Table) -> DpoRecipe:
         goal=table.choice("goal", (PREFER, BALANCE), default=PREFER),
         per_token=table.flag("per_token"),
         imitate_weight=table.number("imitate_weight", low=0, default=0.0),
-        imitate_from=table.integer("imitate_from", low=0, default=0),
         keep_weight=table.number("keep_weight", low=0, default=1.0),
         keep_tokens=table.integer("keep_tokens", low=1, default=8),
     )
@@ -242,6 +241,8 @@ def _check_dpo(recipe: Recipe) -> None:
         raise UsageError("invalid-recipe", "dpo.reverse needs the replies of a teacher of kind given")
     if recipe.dpo.reference == TEACHER and not recipe.teacher.instruction:
         raise UsageError("invalid-recipe", "dpo.reference teacher needs teacher.instruction")
+    if recipe.dpo.reference == NONE and recipe.dpo.hardest < 1:
+        raise UsageError("invalid-recipe", "dpo.hardest needs a dpo.reference", why="it says what is hard")
     balanced = recipe.dpo.goal == BALANCE
     if balanced and (recipe.dpo.reverse or any(each.kind == TARGET for each in recipe.sources)):
         raise UsageError(

@@ -197,5 +197,5 @@ def _method(recipe: Recipe) -> str:
     stages = [name for name, steps in (("sft", recipe.sft.steps), ("dpo", recipe.dpo.steps)) if steps]
     company = ", beside foreign prefixes" if recipe.foreigners.share else ""
     earlier = recipe.prefix.initial_prefix
-    start = f", from the prefix {Digest.of((recipe.folder / earlier).read_bytes())}" if earlier else ""
+    start = f", from {Digest.of((recipe.folder / earlier).read_bytes()).hex[:12]}" if earlier else ""
     return f"prefix: {' then '.join(stages)} with kl anchor{company}{start}"

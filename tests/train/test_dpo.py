@@ -126,39 +126,6 @@ def test_only_the_hardest_pairs_are_trained_on(tmp_path: Path) -> None:
     assert losses[0] * len(least[1]) == pytest.approx(-log_probability(made, reference, *least), rel=1e-3)
 
 
-def test_without_a_reference_the_hardest_pairs_are_those_of_the_prefix_after_sft(tmp_path: Path) -> None:
-    made = with_dpo(setting(tmp_path), hardest=0.01, pairs=1, reverse=0)
-    after_sft, prefix = random_prefix(), first_prefix(made.model, made.recipe)
-    with torch.no_grad():
-        compared = [
-            float(stage(with_dpo(made, reference=name), after_sft).loss(prefix, 0)["prefer"])
-            for name in ("none", "sft")
-        ]
-    rows = [(row.tail, row.wanted[number % 2], row.loser) for number, row in enumerate(made.rows.train.targets)]
-    tail, wanted, loser = min(rows, key=lambda row: log_probability(made, after_sft, row[0], row[1][:5]))
-    margin = log_probability(made, prefix, tail, wanted[:5]) - log_probability(made, prefix, tail, loser[:5])
-    assert compared[0] == pytest.approx(math.log1p(math.exp(-0.1 * margin)), abs=1e-3)
-    assert compared[1] != pytest.approx(compared[0], abs=1e-3)
-
-
-def test_of_a_wanted_reply_only_what_follows_the_decision_is_imitated_if_asked(tmp_path: Path) -> None:
-    made = with_dpo(setting(tmp_path), hardest=0.01, pairs=1, reverse=0, imitate_weight=1.0)
-    prefix = first_prefix(made.model, made.recipe)
-    with torch.no_grad():
-        whole, behind, past_the_end = (
-            float(stage(with_dpo(made, imitate_from=first)).loss(prefix, 0)["imitate"]) for first in (0, 3, 99)
-        )
-    row = min(
-        ((row.tail, row.wanted[number % 2]) for number, row in enumerate(made.rows.train.targets)),
-        key=lambda row: log_probability(made, prefix, row[0], row[1][:5]),
-    )
-    decision = -log_probability(made, prefix, row[0], row[1][:3])
-    length = len(row[1])
-    assert length > 3
-    assert behind * (length - 3) == pytest.approx(whole * length - decision, rel=1e-3)
-    assert past_the_end == 0.0
-
-
 def test_no_reverse_pair_is_made_of_what_is_the_business_of_other_patches(tmp_path: Path) -> None:
     made = setting(tmp_path, RECIPE + OTHERS)
     others = [row for row in made.rows.train.keeps if not row.reversible]

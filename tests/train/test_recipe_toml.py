@@ -107,6 +107,7 @@ def test_a_wrong_value_is_refused_by_its_full_name(tmp_path: Path, old: str, new
         ([('file = "benign.txt"\ntrain = 6', 'file = "benign.txt"')], "both sorts"),
         ([('file = "harmful.txt"\ntrain = 6', 'file = "harmful.txt"')], "both sorts"),
         ([("steps = 12", "steps = 0"), ("steps = 4", "steps = 0")], "neither stage"),
+        ([("beta = 0.1", 'beta = 0.1\nreference = "none"')], "dpo.hardest"),
         ([("beta = 0.1", 'beta = 0.1\nreference = "teacher"')], "teacher.instruction"),
         ([("beta = 0.1", 'beta = 0.1\ngoal = "balance"')], "dpo.goal balance is for pairs"),
         ([('kind = "keep"', 'kind = "keep"\neach = true')], "is for pairs and dpo.goal balance"),
