@@ -80,7 +80,7 @@ def server() -> Iterator[dict[str, str]]:
         yield environment
 
 
-@pytest.fixture(params=["folder", "s3"])
+@pytest.fixture(params=["folder", pytest.param("s3", marks=pytest.mark.slow)])
 def site(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
     if request.param == "folder":
         return Site(tmp_path, str(tmp_path / "registry"))
