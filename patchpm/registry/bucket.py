@@ -209,7 +209,7 @@ class BucketHost:
                 "unreachable",
                 "the registry cannot be reached",
                 why=f"{self.where}/{path}: {_short(error)}",
-                next="check the address, the region and the endpoint, and the network",
+                next="check the address, and the credentials, the region and the endpoint of your environment",
             ) from None
 
 
@@ -248,7 +248,12 @@ def open_bucket(url: str) -> BucketHost:
             retry_config={"max_retries": 4, "retry_timeout": _RETRY_SECONDS},
         )
     except BaseError as error:
-        raise UsageError("unsupported-registry", f"{url[:200]!r} cannot be opened", why=_short(error)) from None
+        raise UsageError(
+            "unsupported-registry",
+            f"{url[:200]!r} cannot be opened",
+            why=_short(error),
+            next="set what the cloud needs in the environment, such as AZURE_STORAGE_ACCOUNT_NAME",
+        ) from None
     return BucketHost(store, url.rstrip("/"))
 
 
