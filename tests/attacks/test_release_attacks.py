@@ -6,6 +6,7 @@ import base64
 import json
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -208,9 +209,9 @@ def test_the_vendors_own_word_is_no_evaluation_by_someone_else() -> None:
 
 def test_a_release_that_is_too_young_is_refused() -> None:
     policy = Policy(demands=(Demand(NamePattern("acme/*"), (), timedelta(hours=24)),))
-    options = {"keys": [KEY.public], "threshold": 1, "policy": policy}
+    options: dict[str, Any] = {"keys": [KEY.public], "threshold": 1, "policy": policy}
     for hours, ok in ((23, False), (24, True)):
-        verdict = verify_release(release(), **options, now=START, published=START - timedelta(hours=hours))  # type: ignore[arg-type]
+        verdict = verify_release(release(), **options, now=START, published=START - timedelta(hours=hours))
         assert verdict.ok is ok
     assert policy.refusal(manifest().name, START - timedelta(hours=23), START) is not None
     assert policy.refusal(manifest().name, START - timedelta(hours=24), START) is None

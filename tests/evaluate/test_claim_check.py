@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,10 +31,10 @@ STEREOTYPES = Claim("stereotype-score", "stereoset", 600, 60.0, 52.0, 51.0, 53.0
 TOXICITY = Claim("average-max-toxicity", "held-out-toxic", 350, 0.5, 0.2, 0.18, 0.22)
 
 
-def at(claim: Claim, after: float, **changes: object) -> Claim:
+def at(claim: Claim, after: float, **changes: Any) -> Claim:
     """The same measurement with another figure, and an interval as wide around it."""
     low, high = claim.low - claim.after, claim.high - claim.after
-    return replace(claim, after=after, low=after + low, high=after + high, **changes)  # type: ignore[arg-type]
+    return replace(claim, after=after, low=after + low, high=after + high, **changes)
 
 
 @pytest.mark.parametrize("claim", [REFUSALS, PERPLEXITY, LENGTH, STEREOTYPES, TOXICITY])
