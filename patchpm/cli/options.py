@@ -6,6 +6,12 @@ from pathlib import Path
 
 import click
 
+
+def address(typed: str) -> str:
+    """The address of a registry as a user types it: paths count from here."""
+    return typed if ":" in typed else str(Path(typed).resolve())
+
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 project_option = click.option(
     "--project",

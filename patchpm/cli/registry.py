@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from patchpm.cli.options import json_option, project_option
+from patchpm.cli.options import address, json_option, project_option
 from patchpm.cli.output import columns, emit, line, note
 from patchpm.cli.registry_copy import copy_command
 from patchpm.cli.release_folder import read_release_folder
@@ -21,7 +21,6 @@ from patchpm.patch.manifest_json import read_manifest
 from patchpm.patch.name import PatchName, check_vendor
 from patchpm.patch.version import Version
 from patchpm.project.policy_file import edit_user_policy, load_policy
-from patchpm.registry.host import Host
 from patchpm.registry.hosts import open_host
 from patchpm.settings import Folders
 from patchpm.trust.keys import PublicKey
@@ -239,9 +238,9 @@ def refresh_command(url: str, keys: tuple[str, ...], passphrase_file: Path | Non
 @json_option
 def add_command(alias: str, url: str, root: str, namespaces: tuple[str, ...], as_json: bool) -> None:
     """Trust the registry at URL for some vendors, and call it ALIAS. A vendor belongs to one registry only."""
-    address = url if ":" in url else str(Path(url).resolve())
-    open_host(address)
-    trusted = RegistryTrust(alias, address, Digest.parse(root), tuple(sorted(set(namespaces))))
+    place = address(url)
+    open_host(place)
+    trusted = RegistryTrust(alias, place, Digest.parse(root), tuple(sorted(set(namespaces))))
     known = next((item for item in load_policy(Folders.of_user(), Path()).registries if item.alias == alias), None)
     if known is not None and (known.url, known.root) != (trusted.url, trusted.root):
         raise TrustError(
@@ -252,7 +251,7 @@ def add_command(alias: str, url: str, root: str, namespaces: tuple[str, ...], as
         )
     path = edit_user_policy(Folders.of_user(), lambda text: with_registry(text, trusted))
     emit(
-        {"alias": alias, "url": address, "policy": str(path)},
+        {"alias": alias, "url": place, "policy": str(path)},
         lambda: line(f"{alias} may serve {', '.join(trusted.namespaces)} ({path})"),
         as_json=as_json,
     )
@@ -283,8 +282,7 @@ command.add_command(copy_command)
 def _writer(url: str, signers: Sequence[PrivateKey]) -> RegistryWriter:
     from patchpm.registry.writer import RegistryWriter
 
-    host: Host = open_host(url if ":" in url else str(Path(url).resolve()))
-    return RegistryWriter(host, signers, datetime.now(UTC))
+    return RegistryWriter(open_host(address(url)), signers, datetime.now(UTC))
 
 
 def _named_keys(

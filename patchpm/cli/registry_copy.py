@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
-from patchpm.cli.options import json_option
+from patchpm.cli.options import address, json_option
 from patchpm.cli.output import emit, line
 from patchpm.patch.digest import Digest
 from patchpm.registry.hosts import open_host
@@ -26,8 +24,9 @@ def copy_command(source: str, target: str, root: str | None, as_json: bool) -> N
     """
     from patchpm.registry.transfer import transfer
 
-    places = [open_host(place if ":" in place else str(Path(place).resolve())) for place in (source, target)]
-    copied = transfer(*places, root=None if root is None else Digest.parse(root))
+    copied = transfer(
+        open_host(address(source)), open_host(address(target)), root=None if root is None else Digest.parse(root)
+    )
     releases = f"{copied.releases:,} new release{'' if copied.releases == 1 else 's'}"
     text = f"copied {releases}, {copied.bytes:,} bytes" if copied.bytes else "nothing was new"
     emit(

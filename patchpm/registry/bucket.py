@@ -18,11 +18,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
 
 from patchpm.errors import CannotError, IntegrityError, NetworkError, UsageError
 from patchpm.registry.folder import HEAD
-from patchpm.registry.host import Change, check_path, conflict, too_large
+from patchpm.registry.host import Change, check_path, conflict, plain_address, too_large
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta, PutMode, UpdateVersion
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
 SCHEMES: Final = ("s3", "gs", "az")
 _COMMITS: Final = "commits"
 _MAX_HEAD_BYTES: Final = 1024 * 1024
+_MAX_COMMIT_BYTES: Final = 256 * 1024 * 1024
 _PARALLEL: Final = 8
 _NO_ETAG: Final = '"00000000000000000000000000000000"'
 _NO_VERSION: Final = "1"
@@ -71,7 +71,7 @@ class BucketHost:
     def head(self) -> str:
         """See `Host.head`; finishes the commit of a writer that was killed, if there is one."""
         revision, version = self._state()
-        while (decided := self._get(_after(revision), None)) is not None:
+        while (decided := self._get(_after(revision), _MAX_COMMIT_BYTES)) is not None:
             self._finish(self._unpacked(_after(revision), decided[0]), revision, version)
             revision, version = self._state()
         return revision
@@ -89,8 +89,10 @@ class BucketHost:
             self._put_all(dict(changes))  # nothing refers to these yet, so there is nothing to decide
             return
         packed = _packed(changes)
+        if len(packed) > _MAX_COMMIT_BYTES:
+            raise too_large(_after(expect), _MAX_COMMIT_BYTES)
         if not self._put(_after(expect), packed, "create"):
-            found = self._get(_after(expect), None)
+            found = self._get(_after(expect), _MAX_COMMIT_BYTES)
             if found is None or found[0] != packed:  # else it is ours, and an answer was lost
                 raise conflict(self.where)
         revision, version = self._state()
@@ -157,11 +159,11 @@ class BucketHost:
         found = self._get(HEAD, _MAX_HEAD_BYTES)
         return ("", None) if found is None else (_revision(found[0]), found[1])
 
-    def _get(self, path: str, max_bytes: int | None) -> tuple[bytes, UpdateVersion] | None:
+    def _get(self, path: str, max_bytes: int) -> tuple[bytes, UpdateVersion] | None:
         try:
             with self._errors(path):
                 found = self._store.get(path)
-                if max_bytes is not None and found.meta["size"] > max_bytes:
+                if found.meta["size"] > max_bytes:
                     raise too_large(path, max_bytes)
                 return bytes(found.bytes()), _version_of(found.meta)
         except FileNotFoundError:
@@ -223,9 +225,7 @@ def open_bucket(url: str) -> BucketHost:
         UsageError: `unsupported-registry`.
         CannotError: `extra-missing` without the extra `cloud`.
     """
-    parts = urlsplit(url)
-    if not parts.hostname or parts.query or parts.fragment or parts.username or parts.password:
-        raise UsageError("unsupported-registry", f"{url[:200]!r} is no address of a bucket", next="s3://bucket/prefix")
+    plain_address(url)
     try:
         from obstore.exceptions import BaseError
         from obstore.store import from_url

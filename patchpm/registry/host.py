@@ -8,8 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from typing import Final, Protocol
+from urllib.parse import SplitResult, urlsplit
 
-from patchpm.errors import CannotError, IntegrityError
+from patchpm.errors import CannotError, IntegrityError, UsageError
 
 _SEGMENT: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,127}", re.ASCII)
 _MAX_SEGMENTS: Final = 8
@@ -65,6 +66,26 @@ def check_path(path: str) -> tuple[str, ...]:
     if len(segments) > _MAX_SEGMENTS or not all(_SEGMENT.fullmatch(segment) for segment in segments):
         raise IntegrityError("unsafe-path", f"{path[:200]!r} is no path of a registry")
     return segments
+
+
+def plain_address(url: str) -> SplitResult:
+    """The parts of an address that is a place and nothing else. Errors do not show what may be a password.
+
+    Raises:
+        UsageError: `unsupported-registry` for one with a query, a fragment, a name or a password in it.
+    """
+    try:
+        parts = urlsplit(url)
+        if parts.hostname and not (parts.query or parts.fragment or parts.username or parts.password):
+            return parts
+    except ValueError:
+        pass  # a host that is none, such as `[`
+    raise UsageError(
+        "unsupported-registry",
+        f"an address that starts with {url.partition(':')[0]}: is no address of a registry",
+        why="it must have a host or a bucket, and neither a query, a fragment, a name nor a password",
+        next="write it like https://host/folder or s3://bucket/folder",
+    )
 
 
 def conflict(where: str) -> CannotError:

@@ -17,7 +17,7 @@ from urllib.parse import quote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from patchpm.errors import CannotError, NetworkError, UsageError
-from patchpm.registry.host import Change, check_path, too_large
+from patchpm.registry.host import Change, check_path, plain_address, too_large
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse, PoolManager
@@ -33,6 +33,8 @@ _BUSY: Final = frozenset({429, 500, 502, 503, 504})
 _GONE: Final = frozenset({404, 410})
 _CONNECTIONS: Final = 16
 """Connections that stay open."""
+_MAX_DIGITS: Final = 18
+"""Of a length that is worth reading as a number."""
 _CHUNK: Final = 64 * 1024
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -71,7 +73,7 @@ class WebHost:
             try:
                 return self._body(path, response, max_bytes, deadline)
             finally:
-                response.release_conn()
+                response.close()  # a connection whose answer was read to its end is back in the pool already
         except HTTPError as error:
             raise self._unreachable(path, str(error)) from None
 
@@ -124,23 +126,22 @@ class WebHost:
 
     def _body(self, path: str, response: BaseHTTPResponse, max_bytes: int, deadline: float) -> bytes | None:
         if response.status in _GONE:
+            response.read(_CHUNK, decode_content=False)
             return None
         if response.status != 200:
             raise self._unreachable(path, f"the server says {response.status} {response.reason}")
-        if self._url.startswith("https:") and (response.geturl() or "https:").startswith("http:"):
+        hops = [step.redirect_location or "" for step in response.retries.history] if response.retries else []
+        if self._url.startswith("https:") and any(hop.startswith("http:") for hop in hops):
             raise self._unreachable(path, "the server redirects from https to http")
         length = response.headers.get("Content-Length", "")
-        if length.isdecimal() and int(length) > max_bytes:
-            response.close()
+        if length.isdecimal() and (len(length) > _MAX_DIGITS or int(length) > max_bytes):
             raise too_large(path, max_bytes)
         data = bytearray()
         while chunk := response.read1(_CHUNK, decode_content=False):
             data += chunk
             if len(data) > max_bytes:
-                response.close()
                 raise too_large(path, max_bytes)
             if time.monotonic() > deadline:
-                response.close()
                 raise self._unreachable(path, f"the server has not sent the file within {_FILE_SECONDS:.0f} s")
         return bytes(data)
 
@@ -176,13 +177,7 @@ def open_web(url: str) -> WebHost:
     Raises:
         UsageError: `unsupported-registry` for one with a query, a fragment or a password in it.
     """
-    parts = urlsplit(url)
-    if not parts.hostname or parts.query or parts.fragment or parts.username or parts.password:
-        raise UsageError(
-            "unsupported-registry",
-            f"{parts.scheme}://{parts.hostname or ''}... is no address of a registry",
-            why="it must have a host, and neither a query, a fragment, a name nor a password",
-        )
+    plain_address(url)
     return WebHost(url)
 
 

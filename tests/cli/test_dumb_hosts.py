@@ -71,7 +71,8 @@ def test_a_registry_is_made_and_changed_in_a_bucket_by_commands(world: World, bu
     world.ok("registry", "add-vendor", "labx", "--public", public, "--registry", bucket, "--key", "root")
     world.ok("registry", "refresh", "--registry", bucket, "--key", "root")
     world.ok("registry", "add", "labx", bucket, "--root", made["root"], "--namespace", "labx")
-    assert [row["title"] for row in world.run("status", "--json").json if row["title"] == "registry labx"] != []
+    found = {row["title"]: row["status"] for row in world.run("status", "--json").json}
+    assert found["registry labx"] == "pass"
 
 
 def test_a_web_server_is_not_written_to(world: World, mirror: tuple[Path, str]) -> None:

@@ -207,7 +207,7 @@ def test_a_store_that_ignores_the_conditions_of_writes_is_not_written_to(ignored
     assert objects(BucketHost(store, "memory:")) == set()
 
 
-@pytest.mark.parametrize("url", ["s3://", "s3://bucket?x=1", "s3://name:password@bucket", "gs:///prefix"])
+@pytest.mark.parametrize("url", ["s3://", "s3://bucket?x=1", "s3://name:secret@bucket", "gs:///prefix", "s3://["])
 def test_addresses_that_name_no_bucket_are_refused(url: str) -> None:
     with refused("unsupported-registry"):
         open_host(url)

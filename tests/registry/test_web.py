@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from patchpm.registry.folder import HEAD, FolderHost
 from patchpm.registry.hosts import open_host
@@ -21,15 +28,38 @@ Answer = Callable[[BaseHTTPRequestHandler], None]
 
 
 @contextmanager
-def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+def serving(handler: type[BaseHTTPRequestHandler], secure: ssl.SSLContext | None = None) -> Iterator[str]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    if secure is not None:
+        server.socket = secure.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}/registry"
+        yield f"http{'' if secure is None else 's'}://127.0.0.1:{server.server_port}/registry"
     finally:
         server.shutdown()
         server.server_close()
+
+
+def self_signed(folder: Path) -> tuple[Path, Path]:
+    """A certificate for 127.0.0.1 that no system knows, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "loopback")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    paths = folder / "certificate.pem", folder / "key.pem"
+    paths[0].write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    paths[1].write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return paths
 
 
 @contextmanager
@@ -51,7 +81,7 @@ def answering(answer: Answer) -> Iterator[WebHost]:
 def say(status: int, body: bytes = b"", **headers: str) -> Answer:
     def answer(handler: BaseHTTPRequestHandler) -> None:
         handler.send_response(status)
-        for name, value in ({"Content-Length": str(len(body))} | headers).items():
+        for name, value in ({"Content_Length": str(len(body))} | headers).items():
             handler.send_header(name.replace("_", "-"), value)
         handler.end_headers()
         handler.wfile.write(body)
@@ -158,6 +188,47 @@ def test_a_connection_cut_in_the_middle_is_an_error_and_no_short_file() -> None:
         host.read(HEAD, 100)
 
 
+def test_one_connection_serves_many_files_and_absences() -> None:
+    connections: set[tuple[str, int]] = set()
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        connections.add(handler.client_address)
+        (say(404, b"there is no such file") if "root" in handler.path else say(200, b"one"))(handler)
+
+    with answering(answer) as host:
+        for _ in range(3):
+            assert host.read(HEAD, 10) == b"one"
+            assert host.read("metadata/9.root.json", 10) is None
+    assert len(connections) == 1
+
+
+def test_endless_data_attack_a_length_of_thousands_of_digits_is_no_crash() -> None:
+    with answering(say(200, b"", Content_Length="9" * 5000)) as host, refused("too-large"):
+        host.read(HEAD, 10)
+
+
+def test_a_redirect_from_https_to_http_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    certificate, key = self_signed(tmp_path)
+    with answering(say(200, b"one")) as plain:
+
+        class Secure(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                there = "timestamp" in self.path
+                (say(302, Location=f"{plain.where}/x") if there else say(200, b"root"))(self)
+
+            def log_message(self, *_: Any) -> None: ...
+
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        with serving(Secure, context) as url:
+            with refused("unreachable", "certificate"):
+                WebHost(url).read("metadata/1.root.json", 10)
+            monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+            assert WebHost(url).read("metadata/1.root.json", 10) == b"root"
+            with refused("unreachable", "from https to http"):
+                WebHost(url).read(HEAD, 10)
+
+
 def test_redirects_are_followed_and_not_for_ever() -> None:
     def once(handler: BaseHTTPRequestHandler) -> None:
         there = handler.path.startswith("/cdn/")
@@ -209,7 +280,17 @@ def test_a_server_that_is_down_is_a_network_error(tmp_path: Path) -> None:
         host.read(HEAD, 10)
 
 
-@pytest.mark.parametrize("url", ["https://", "https://host/x?y", "https://host/#x", "https://name:secret@host/x"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://",
+        "https://[",
+        "https://host/x?y",
+        "https://host/#x",
+        "https://name:secret@host/x",
+        "s3://name:secret@host/x",
+    ],
+)
 def test_addresses_that_are_no_plain_place_are_refused_without_showing_a_password(url: str) -> None:
     with pytest.raises(Exception, match="address of a registry") as caught:
         open_host(url)
