@@ -11,7 +11,9 @@ import click
 
 from patchpm.cli.options import address, json_option, project_option
 from patchpm.cli.output import columns, emit, line, note
+from patchpm.cli.registry_accounts import account_command, token_command
 from patchpm.cli.registry_copy import copy_command
+from patchpm.cli.registry_serve import serve_command
 from patchpm.cli.release_folder import read_release_folder
 from patchpm.cli.session import Session
 from patchpm.cli.signing import load_keys, passphrase_option
@@ -276,7 +278,8 @@ def list_command(folder: Path, as_json: bool) -> None:
     )
 
 
-command.add_command(copy_command)
+for _subcommand in (account_command, copy_command, serve_command, token_command):
+    command.add_command(_subcommand)
 
 
 def _writer(url: str, signers: Sequence[PrivateKey]) -> RegistryWriter:

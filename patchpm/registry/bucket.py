@@ -218,6 +218,16 @@ class BucketHost:
 def open_bucket(url: str) -> BucketHost:
     """The host of an `s3:`, `gs:` or `az:` address.
 
+    Raises:
+        UsageError: `unsupported-registry`.
+        CannotError: `extra-missing` without the extra `cloud`.
+    """
+    return BucketHost(open_store(url), url.rstrip("/"))
+
+
+def open_store(url: str) -> ObjectStore:
+    """The bucket, or the place in it, of an `s3:`, `gs:` or `az:` address.
+
     Credentials, region and endpoint come from the environment, as for the tools of each cloud (`AWS_PROFILE` excepted,
     which the library does not read).
 
@@ -237,7 +247,7 @@ def open_bucket(url: str) -> BucketHost:
             next='run `pip install "patchpm[cloud]"`',
         ) from None
     try:
-        store = from_url(
+        return from_url(
             url.rstrip("/"),
             client_options={
                 "timeout": _SECONDS,
@@ -254,7 +264,6 @@ def open_bucket(url: str) -> BucketHost:
             why=_short(error),
             next="set what the cloud needs in the environment, such as AZURE_STORAGE_ACCOUNT_NAME",
         ) from None
-    return BucketHost(store, url.rstrip("/"))
 
 
 def _after(revision: str) -> str:

@@ -1,0 +1,301 @@
+"""What a registry server knows of repositories: their commits, and the names of commits, in one database.
+
+Every change is one transaction. Blobs are written to the store before the commit that names them, so a server that is
+killed leaves blobs that nobody names, and nothing else.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from sqlalchemy import Connection, Engine, Select, and_, delete, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError as DatabaseConflict
+
+from patchpm.server.database import WRITING
+from patchpm.server.history import Commit, Entry, History
+from patchpm.server.tables import commits, entries, lines, refs, repo_tags, repos
+
+MAIN: Final = "main"
+BRANCH, TAG, PULL = "branch", "tag", "pr"
+_PULL_PREFIX: Final = "refs/pr/"
+
+
+class TakenError(Exception):
+    """Someone else was faster: the head moved, or the name is there already."""
+
+
+class ReleasedError(Exception):
+    """It would change or drop a release."""
+
+
+@dataclass(frozen=True, slots=True)
+class Repo:
+    """A repository."""
+
+    id: int
+    kind: str
+    namespace: str
+    name: str
+    private: bool
+    created: datetime
+    changed: datetime
+    card: dict[str, Any]
+    downloads: int
+
+    @property
+    def full_name(self) -> str:
+        """`namespace/name`."""
+        return f"{self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """A name of a commit."""
+
+    kind: str
+    name: str
+    sha: str
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """A file, or all below a folder, that a commit takes away."""
+
+    path: str
+    is_folder: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What a commit says of itself."""
+
+    title: str
+    message: str
+    author: str
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What a repository says of itself to machines."""
+
+    fields: dict[str, Any]
+    tags: Sequence[str]
+
+
+class Ledger:
+    """The repositories of a server.
+
+    Args:
+        engine: SQLite or PostgreSQL.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def create(self, kind: str, namespace: str, name: str, *, private: bool, author: str) -> Repo:
+        """Make an empty repository, with a first commit on `main`.
+
+        Raises:
+            TakenError: There is one of that name.
+        """
+        now = datetime.now(UTC)
+        values = {"kind": kind, "namespace": namespace, "name": name, "private": private, "card": {}, "downloads": 0}
+        with self._writing(f"{namespace}/{name}") as db:
+            wanted = insert(repos).values(**values, created=now, changed=now).returning(*repos.c)
+            made = Repo(**db.execute(wanted).mappings().one())
+            line = _new_line(db, made.id, None)
+            first = _append(db, line, 0, Description("initial commit", "", author))
+            db.execute(insert(refs).values(repo=made.id, kind=BRANCH, name=MAIN, sha=first.sha, line=line))
+        return made
+
+    def repo(self, kind: str, namespace: str, name: str) -> Repo | None:
+        """The repository of that name."""
+        wanted = select(repos).where(repos.c.kind == kind, repos.c.namespace == namespace, repos.c.name == name)
+        with self._engine.connect() as db:
+            row = db.execute(wanted).mappings().one_or_none()
+        return None if row is None else Repo(**row)
+
+    def delete(self, repo: Repo) -> None:
+        """Drop a repository with all that is in it.
+
+        Raises:
+            ReleasedError: It holds releases.
+        """
+        try:
+            with self._writing(repo.full_name) as db:
+                db.execute(delete(refs).where(refs.c.repo == repo.id))
+                db.execute(delete(repos).where(repos.c.id == repo.id))
+        except TakenError as error:
+            raise ReleasedError(repo.full_name) from error
+
+    def set_private(self, repo: Repo, private: bool) -> None:
+        """Hide a repository, or show it."""
+        with self._writing(repo.full_name) as db:
+            db.execute(update(repos).where(repos.c.id == repo.id).values(private=private))
+
+    def count_download(self, repo: Repo) -> None:
+        """Count one download."""
+        with self._writing(repo.full_name) as db:
+            db.execute(update(repos).where(repos.c.id == repo.id).values(downloads=repos.c.downloads + 1))
+
+    def find(self, repo: Repo, revision: str) -> Commit | None:
+        """The commit that a branch, a tag, `refs/pr/N` or a full SHA names."""
+        with self._engine.connect() as db:
+            kind, name = _ref_of(revision)
+            found = _named(db, repo, [(kind, name)] if kind == PULL else [(BRANCH, name), (TAG, name)])
+            if found is not None or len(revision) != 40:
+                return found
+            wanted = select(commits).join(lines).where(lines.c.repo == repo.id, commits.c.sha == revision)
+            row = db.execute(wanted).mappings().one_or_none()
+        return None if row is None else Commit(**row)
+
+    def refs(self, repo: Repo) -> list[Ref]:
+        """All names of commits, sorted."""
+        wanted = select(refs.c.kind, refs.c.name, refs.c.sha).where(refs.c.repo == repo.id)
+        with self._engine.connect() as db:
+            return [Ref(*row) for row in db.execute(wanted.order_by(refs.c.kind, refs.c.name))]
+
+    def commit(
+        self,
+        repo: Repo,
+        branch: str,
+        changes: Sequence[Entry | Removal],
+        description: Description,
+        *,
+        parent: str | None,
+        card: Card | None = None,
+    ) -> Commit:
+        """Add a commit to a branch.
+
+        Args:
+            repo: The repository.
+            branch: Or `refs/pr/N`.
+            changes: Files whose blobs are stored, and removals.
+            description: What it says of itself.
+            parent: The SHA that the branch must be at; None for wherever it is.
+            card: What the repository's card is from now on; None where it stays.
+
+        Raises:
+            TakenError: The branch is elsewhere, or moved at the same moment.
+            LookupError: There is no such branch.
+        """
+        kind, name = _ref_of(branch)
+        here = and_(refs.c.repo == repo.id, refs.c.kind == kind, refs.c.name == name)
+        with self._writing(branch) as db:
+            before = _named(db, repo, [(kind, name)])
+            if before is None:
+                raise LookupError(branch)
+            if parent is not None and before.sha != parent:
+                raise TakenError(branch)
+            line = db.execute(select(refs.c.line).where(here)).scalar_one()
+            made = _append(db, line, before.number + 1, description)
+            _record(db, before, made, changes)
+            moved = db.execute(update(refs).where(here, refs.c.sha == before.sha).values(sha=made.sha))
+            if moved.rowcount != 1:
+                raise TakenError(branch)
+            db.execute(update(repos).where(repos.c.id == repo.id).values(changed=made.created))
+            if card is not None:
+                _set_card(db, repo, card)
+        return made
+
+    def add_tag(self, repo: Repo, tag: str, commit: Commit) -> None:
+        """Name a commit.
+
+        Raises:
+            TakenError: The tag is there.
+        """
+        with self._writing(tag) as db:
+            db.execute(insert(refs).values(repo=repo.id, kind=TAG, name=tag, sha=commit.sha))
+
+    def add_branch(self, repo: Repo, branch: str, commit: Commit) -> None:
+        """Start a branch, or a pull request, at a commit.
+
+        Raises:
+            TakenError: It is there.
+        """
+        kind, name = _ref_of(branch)
+        with self._writing(branch) as db:
+            line = _new_line(db, repo.id, commit)
+            db.execute(insert(refs).values(repo=repo.id, kind=kind, name=name, sha=commit.sha, line=line))
+
+    def remove_ref(self, repo: Repo, kind: str, name: str) -> bool:
+        """Drop a tag or a branch; False where there is none.
+
+        Raises:
+            ReleasedError: The tag names a release.
+        """
+        here = and_(refs.c.repo == repo.id, refs.c.kind == kind, refs.c.name == name)
+        try:
+            with self._writing(name) as db:
+                return db.execute(delete(refs).where(here)).rowcount == 1
+        except TakenError as error:
+            raise ReleasedError(name) from error
+
+    @contextmanager
+    def _writing(self, what: str) -> Iterator[Connection]:
+        try:
+            with self._engine.connect().execution_options(**WRITING) as db, db.begin():
+                yield db
+        except DatabaseConflict as error:
+            raise TakenError(what) from error
+
+
+def _new_line(db: Connection, repo: int, start: Commit | None) -> int:
+    origin = {} if start is None else {"from_line": start.line, "from_number": start.number}
+    return int(db.execute(insert(lines).values(repo=repo, **origin).returning(lines.c.id)).scalar_one())
+
+
+def _append(db: Connection, line: int, number: int, description: Description) -> Commit:
+    made = Commit(
+        sha=secrets.token_hex(20),
+        line=line,
+        number=number,
+        title=description.title,
+        message=description.message,
+        author=description.author,
+        created=datetime.now(UTC),
+    )
+    db.execute(insert(commits).values(**{name: getattr(made, name) for name in Commit.__slots__}))
+    return made
+
+
+def _record(db: Connection, before: Commit, made: Commit, changes: Sequence[Entry | Removal]) -> None:
+    rows: dict[str, dict[str, object]] = {}
+    place = {"line": made.line, "number": made.number}
+    for change in changes:
+        if isinstance(change, Entry):
+            rows[change.path] = place | {name: getattr(change, name) for name in Entry.__slots__}
+            continue
+        gone = [change.path]
+        if change.is_folder:
+            gone = [entry.path for entry in History(db).files(before, change.path)]
+        for path in gone:
+            rows[path] = place | {"path": path, "sha256": None, "size": 0, "oid": "", "lfs": False}
+    if rows:
+        db.execute(insert(entries), list(rows.values()))
+
+
+def _set_card(db: Connection, repo: Repo, card: Card) -> None:
+    db.execute(update(repos).where(repos.c.id == repo.id).values(card=card.fields))
+    db.execute(delete(repo_tags).where(repo_tags.c.repo == repo.id))
+    if card.tags:
+        db.execute(insert(repo_tags), [{"repo": repo.id, "tag": tag} for tag in card.tags])
+
+
+def _named(db: Connection, repo: Repo, names: Sequence[tuple[str, str]]) -> Commit | None:
+    chosen = or_(*(and_(refs.c.kind == kind, refs.c.name == name) for kind, name in names))
+    wanted: Select[Any] = select(commits).join(refs, refs.c.sha == commits.c.sha).where(refs.c.repo == repo.id, chosen)
+    row = db.execute(wanted.order_by(refs.c.kind).limit(1)).mappings().one_or_none()
+    return None if row is None else Commit(**row)
+
+
+def _ref_of(revision: str) -> tuple[str, str]:
+    """Kind and name of what a client calls a branch."""
+    if revision.startswith(_PULL_PREFIX):
+        return PULL, revision.removeprefix(_PULL_PREFIX)
+    return BRANCH, revision.removeprefix("refs/heads/")
