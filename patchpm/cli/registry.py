@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from patchpm.trust.private_keys import PrivateKey
 
 _registry_option = click.option(
-    "--registry", "url", required=True, help="The registry: its folder, or a file:, s3:, gs: or az: address."
+    "--registry", "url", required=True, help="The registry: its folder, or a file:, s3:, gs:, az: or hf: address."
 )
 _signing_option = click.option(
     "--key",
