@@ -114,6 +114,23 @@ class HubHost:
                 return  # it was made, and the answer was lost
             raise
 
+    def pages(self, changes: Sequence[Change]) -> tuple[Change, ...]:
+        """What a commit of these changes would write beside them: the pages of patches, by repository and path.
+
+        Raises:
+            CannotError: `extra-missing`.
+        """
+        pages: list[Change] = []
+        for (vendor, name, _, base), files in _releases(changes).items():
+            repo = f"{vendor}/{name}"
+            made = self._writer().pages(files[MANIFEST], base, self._card(repo))
+            pages += [(f"{repo}/{path}", data) for path, data in made.items()]
+        return tuple(pages)
+
+    def _card(self, repo: str) -> bytes | None:
+        found = self._get(_Place(repo, _MAIN, "README.md"), _MAX_CARD_BYTES)
+        return found.data if found.status == 200 else None
+
     def _put_release(self, writer: HubWriter, release: tuple[str, ...], files: Mapping[str, bytes]) -> None:
         vendor, name, version, base = release
         repo, tag = f"{vendor}/{name}", f"v{version}+{base}"
@@ -123,8 +140,8 @@ class HubHost:
             return
         if there.headers.get("X-Error-Code") == "RepoNotFound":
             writer.create(repo, like=self._address.repo)
-        known = self._get(_Place(repo, _MAIN, "README.md"), _MAX_CARD_BYTES)
-        writer.release(repo, tag, version, base, files, card=known.data if known.status == 200 else None)
+        pages = writer.pages(files[MANIFEST], base, self._card(repo))
+        writer.release(repo, tag, version, {f"{base}/{file}": data for file, data in files.items()} | pages)
 
     def _check_same(self, release: tuple[str, ...], files: Mapping[str, bytes]) -> None:
         vendor, name, version, base = release

@@ -15,7 +15,6 @@ from huggingface_hub.utils._http import get_session
 
 from patchpm.errors import CannotError, NetworkError, PatchpmError
 from patchpm.patch.manifest_json import read_manifest
-from patchpm.patch.release import MANIFEST
 from patchpm.registry.host import conflict
 from patchpm.registry.hub_address import HubAddress
 from patchpm.registry.model_card import card_of, is_newest
@@ -65,25 +64,32 @@ class HubWriter:
         with self._manners(f"write to {repo}"):
             return self._commit(repo, files, message, parent)
 
-    def release(
-        self, repo: str, tag: str, version: str, base: str, files: Mapping[str, bytes], *, card: bytes | None
-    ) -> None:
+    def pages(self, manifest: bytes, folder: str, card: bytes | None) -> dict[str, bytes]:
+        """The page of a patch as a release makes it; empty where that of a newer version stays.
+
+        Args:
+            manifest: Of the release.
+            folder: Of the release, in the repository.
+            card: The repository's README.md so far.
+        """
+        content, known = read_manifest(manifest), _front_matter(card)
+        return card_of(content, folder, known) if is_newest(content, known) else {}
+
+    def release(self, repo: str, tag: str, version: str, files: Mapping[str, bytes]) -> None:
         """Put a release into the repository of its patch, and give it its tags.
 
         Args:
             repo: The patch.
             tag: Of the release.
             version: Of the patch.
-            base: Folder of the release.
-            files: Of the release, by name.
-            card: The repository's README.md so far.
+            files: By path.
+
+        Raises:
+            CannotError: `publish-conflict` where someone else gave the tag, or `not-allowed`.
+            NetworkError: `unreachable`.
         """
-        manifest = read_manifest(files[MANIFEST])
-        known = _front_matter(card)
-        page = card_of(manifest, base, known) if is_newest(manifest, known) else {}
-        whole = {**{f"{base}/{name}": data for name, data in files.items()}, **page}
         with self._manners(f"write to {repo}"):
-            made = self._commit(repo, whole, f"Release {version} for {manifest.base.name}", "")
+            made = self._commit(repo, files, f"Release {tag}", "")
             self._api.create_tag(repo, tag=tag, revision=made)
             self._api.create_tag(repo, tag=f"v{version}", revision=made, exist_ok=True)
 

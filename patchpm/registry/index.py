@@ -34,6 +34,8 @@ class ReleaseEntry:
     """The reason, for a release that must not be newly chosen."""
     registry: str
     """Alias of the registry that lists it."""
+    deprecated: str | None = None
+    """What to use instead, for a release that may still be chosen."""
 
     @property
     def path(self) -> str:

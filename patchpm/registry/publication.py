@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Final
@@ -81,14 +81,37 @@ def withdrawal(
         CannotError: `unknown-vendor` or `unknown-release`.
         UsageError: `missing-key`, or `invalid-entry` for a reason that is too long or not printable.
     """
+    return _marked(state, host, bench, name, version, lambda entry: replace(entry, yanked=reason))
+
+
+def deprecation(
+    state: TrustedState, host: Readable, bench: Bench, name: PatchName, version: Version | None, advice: str | None
+) -> Edit | None:
+    """Advise against a version for all bases, or against all versions; None where that changes nothing.
+
+    Raises:
+        CannotError: `unknown-vendor` or `unknown-release`.
+        UsageError: `missing-key`, or `invalid-entry` for an advice that is too long or not printable.
+    """
+    return _marked(state, host, bench, name, version, lambda entry: replace(entry, deprecated=advice))
+
+
+def _marked(
+    state: TrustedState,
+    host: Readable,
+    bench: Bench,
+    name: PatchName,
+    version: Version | None,
+    mark: Callable[[ReleaseEntry], ReleaseEntry],
+) -> Edit | None:
     targets, role_version = _listed(state, host, name.vendor)
-    paths = [path for path in targets if path.startswith(f"{name}/{version}/")]
+    below = f"{name}/" if version is None else f"{name}/{version}/"
+    paths = [path for path in targets if path.startswith(below)]
     if not paths:
-        raise CannotError("unknown-release", f"the registry has no {name} {version}")
+        raise CannotError("unknown-release", f"the registry has no {name}{'' if version is None else f' {version}'}")
     changed = dict(targets)
     for path in paths:
-        entry = read_entry(path, targets[path], "", f"{role_version}.{name.vendor}.json")
-        changed[path] = _target(replace(entry, yanked=reason))
+        changed[path] = _target(mark(read_entry(path, targets[path], "", f"{role_version}.{name.vendor}.json")))
     if changed == targets:
         return None
     return Edit(roles={name.vendor: _vendor_role(state, bench, name.vendor, changed, role_version + 1)})

@@ -20,9 +20,9 @@ from patchpm.patch.release import ReleaseFiles
 from patchpm.patch.version import Version
 from patchpm.registry.draft import ANY_TIME, Overlay, load_role, load_state
 from patchpm.registry.edit import Bench, Edit, sealed
-from patchpm.registry.host import Host
+from patchpm.registry.host import Change, Host
 from patchpm.registry.operation import creation, delegation, renewal, rotation
-from patchpm.registry.publication import publication, withdrawal
+from patchpm.registry.publication import deprecation, publication, withdrawal
 from patchpm.registry.roles import Lifetimes, RootRoles
 from patchpm.trust.policy import KeySet
 from patchpm.trust.private_keys import Signer
@@ -124,6 +124,34 @@ class RegistryWriter:
             UsageError: `missing-key`, or `invalid-entry` for a reason that cannot be shown.
         """
         return self._change(lambda state: withdrawal(state, self.host, self._bench, name, version, reason))
+
+    def deprecate(self, name: PatchName, version: Version | None, advice: str | None) -> bool:
+        """Advise against a version, or against all versions: whoever installs it is warned, and gets it.
+
+        Args:
+            name: The patch.
+            version: The version; None for all there are.
+            advice: What to use instead; None takes it back.
+
+        Returns:
+            False if that changes nothing.
+
+        Raises:
+            CannotError: `unknown-vendor` or `unknown-release`.
+            UsageError: `missing-key`, or `invalid-entry` for an advice that cannot be shown.
+        """
+        return self._change(lambda state: deprecation(state, self.host, self._bench, name, version, advice))
+
+    def preview(self, files: ReleaseFiles) -> tuple[Change, ...]:
+        """What `publish` would write now, in order; empty if these very bytes were published before.
+
+        Raises:
+            IntegrityError, CannotError, UsageError: as `publish`.
+        """
+        vendor = read_manifest(files.manifest).name.vendor
+        state = load_state(self.host, ANY_TIME)
+        edit = publication(state, self.host, self._bench, vendor, files)
+        return () if edit is None else sealed(state, edit, self._bench)
 
     def rotate_root(self, top: RootRoles) -> Digest:
         """Give the top-level roles other keys. Takes the old root's keys and the new ones of every role that changes.

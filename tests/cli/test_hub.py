@@ -1,0 +1,139 @@
+"""A vendor who publishes to a registry server, and deployers who install from it, by commands alone."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.registry.hub_server import HubServer, hub_server
+from tests.world import World
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    for variable in ("HF_TOKEN", "HF_ENDPOINT", "HF_TOKEN_PATH", "HF_STORED_TOKENS_PATH", "PATCHPM_TOKENS"):
+        monkeypatch.delenv(variable, raising=False)
+    with hub_server(tmp_path / "server") as running:
+        yield running
+
+
+def sign_in(world: World, server: HubServer, monkeypatch: pytest.MonkeyPatch, token: str) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO(f"{token}\n"))
+    world.ok("login", server.endpoint)
+
+
+def packed(world: World, version: str = "1.0.0") -> Path:
+    """A release in a folder, as `patchpm pack` leaves it."""
+    folder = world.root / f"release-{version}"
+    folder.mkdir()
+    for name, data in world.release(version=version).items():
+        (folder / name).write_bytes(data)
+    return folder
+
+
+def keys(world: World) -> list[str]:
+    """Options that name every key of the world, from files."""
+    found = []
+    for name, key in (("operator", world.operator), ("vendor", world.vendor)):
+        path = world.root / name
+        path.write_bytes(key.to_openssh(None))
+        found += ["--key", str(path)]
+    return found
+
+
+def moved(world: World, server: HubServer) -> str:
+    """The world's registry, on the server."""
+    url = server.registry()
+    world.ok("registry", "copy", str(world.registry), url, "--root", str(world.pin))
+    return url
+
+
+def test_what_is_published_to_a_server_installs_on_another_machine_with_the_same_bytes(
+    world: World, server: HubServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sign_in(world, server, monkeypatch, server.ann)
+    url = moved(world, server)
+    folder = packed(world)
+    assert "published acme/toxicity 1.0.0" in world.ok("publish", str(folder), "--registry", url, *keys(world)).out
+    again = world.ok("publish", str(folder), "--registry", url, *keys(world)).out
+    assert "was published already, with these very bytes" in again
+    home, project = world.root / "other" / "home", world.root / "other" / "project"
+    project.mkdir(parents=True)
+    monkeypatch.setenv("PATCHPM_HOME", str(home))
+    monkeypatch.setenv("HF_HOME", str(home))
+    monkeypatch.chdir(project)
+    world.ok("registry", "add", "corp", url, "--root", str(world.pin), "--namespace", "acme")
+    world.ok("init", "--base", str(world.base), "--label", "tiny")
+    world.ok("install", "acme/toxicity")
+    kept = {path.read_bytes() for path in home.rglob("*") if path.is_file()}
+    assert {path.read_bytes() for path in folder.iterdir()} <= kept
+
+
+def test_a_dry_run_shows_every_file_and_the_changes_and_writes_nothing(
+    world: World, server: HubServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sign_in(world, server, monkeypatch, server.ann)
+    url = moved(world, server)
+    arguments = ("publish", str(packed(world)), "--registry", url, *keys(world))
+    shown = world.ok(*arguments, "--dry-run", "--json").json
+    files = {file["path"]: file for file in shown["files"]}
+    assert {"metadata/1.acme.json", "metadata/timestamp.json", "acme/toxicity/README.md"} <= set(files)
+    assert sum(path.startswith("patches/acme/toxicity/1.0.0/") for path in files) == 3
+    assert any(line.startswith("+") and "acme.json" in line for line in files["metadata/3.snapshot.json"]["diff"])
+    assert world.run(*arguments, "--dry-run").out.count("metadata/timestamp.json") >= 1
+    assert world.ok(*arguments).out.startswith("published")
+    assert "published already" in world.ok(*arguments, "--dry-run").out
+
+
+def test_signing_in_and_out(world: World, server: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert world.run("whoami", server.endpoint, "--json").error["code"] == "signed-out"
+    sign_in(world, server, monkeypatch, server.ann)
+    found = world.ok("whoami", server.registry(), "--json").json
+    assert (found["user"], found["organisations"]) == ("ann", ["acme"])
+    assert "signed out" in world.ok("logout", server.endpoint).out
+    assert world.run("whoami", server.endpoint, "--json").error["code"] == "signed-out"
+
+
+def test_a_wrong_token_is_not_kept(world: World, server: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("ppm_wrong\n"))
+    assert world.run("login", server.endpoint, "--json").error["code"] == "not-allowed"
+    assert world.run("whoami", server.endpoint, "--json").error["code"] == "signed-out"
+
+
+def test_a_deprecated_version_is_installed_with_a_warning(world: World) -> None:
+    world.publish()
+    world.started()
+    arguments = ("--registry", str(world.registry), *keys(world))
+    world.ok("deprecate", "acme/toxicity@1.0.0", "--advice", "use 1.1", *arguments)
+    assert "acme/toxicity 1.0.0 is deprecated: use 1.1" in world.ok("install", "acme/toxicity").err
+    assert "deprecated: use 1.1" in world.ok("info", "acme/toxicity").out
+    assert "nothing changed" in world.ok("deprecate", "acme/toxicity", "--advice", "use 1.1", *arguments).out
+    world.ok("deprecate", "acme/toxicity", "--undo", *arguments)
+    assert "deprecated" not in world.ok("install").err
+
+
+def test_a_registry_can_be_named_by_its_alias(world: World) -> None:
+    assert "published" in world.ok("publish", str(packed(world)), "--registry", "corp", *keys(world)).out
+
+
+def test_installing_from_a_server_needs_no_library_of_the_hub(
+    world: World, server: HubServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sign_in(world, server, monkeypatch, server.ann)
+    world.publish()
+    url = moved(world, server)
+    world.ok("init", "--base", str(world.base), "--label", "tiny")
+    world.ok("trust", "remove", "registry", "corp")
+    world.ok("registry", "add", "corp", url, "--root", str(world.pin), "--namespace", "acme")
+    code = (
+        "import sys; sys.modules['huggingface_hub'] = None; from patchpm.cli.app import run; "
+        "sys.exit(run(['install', 'acme/toxicity']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
