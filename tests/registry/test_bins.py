@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from patchpm.patch.name import PatchName
@@ -196,6 +196,43 @@ def test_a_client_that_was_away_while_bins_came_follows(flat: RegistrySimulator)
         flat.add_vendor(vendor)
     flat.publish(version="1.1.0")
     assert len(flat.client().entries(TOXICITY)) == 2
+
+
+@given(
+    steps=st.lists(
+        st.sampled_from(["add a vendor", "publish", "new online keys", "new targets key", "refresh", "wait", "look"]),
+        max_size=14,
+    )
+)
+@settings(max_examples=25, deadline=None)
+def test_whatever_happens_clients_old_and_new_see_the_same_and_all_of_it(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[str]
+) -> None:
+    registry = RegistrySimulator(tmp_path_factory.mktemp("registry"), spread=crowded)
+    releases, vendors = 1, ["acme"]
+    for number, step in enumerate([*steps, "look"]):
+        if step == "add a vendor":
+            vendors.append(f"{number}-vendor")
+            registry.add_vendor(vendors[-1])
+        elif step == "publish":
+            registry.publish(version=f"1.0.{releases}")
+            releases += 1
+        elif step == "new online keys":
+            registry.keys |= {"snapshot": generate(), "timestamp": generate()}
+            registry.writer().rotate_root(registry.roles())
+        elif step == "new targets key":
+            registry.keys["targets"] = generate()
+            registry.writer().rotate_root(registry.roles())
+        elif step == "wait":
+            registry.later(days=100)
+            registry.writer().refresh()
+        elif step == "refresh":
+            registry.writer().refresh()
+        else:
+            for user in ("often here", f"first here at step {number}"):
+                assert len(registry.client(user).entries(TOXICITY)) == releases
+                assert registry.client(user).vendors() == tuple(sorted(vendors))
+    assert registry.state().bits == crowded(len(vendors))
 
 
 def test_bins_never_become_fewer(registry: RegistrySimulator) -> None:
