@@ -12,7 +12,7 @@ from patchpm.patch.release import ReleaseFiles
 from patchpm.registry.client import RegistryClient
 from patchpm.registry.hosts import open_host
 from patchpm.registry.index import ReleaseEntry
-from patchpm.trust.policy import KeySet, Policy
+from patchpm.trust.policy import ANY_VENDOR, KeySet, Policy
 from patchpm.trust.tuf_floor import Versions
 
 
@@ -56,7 +56,8 @@ class Catalogue:
         found: list[PatchName] = []
         for trusted in self._policy.registries:
             client = self._client(trusted.alias)
-            for vendor in client.vendors():
+            # A registry for a few vendors may hold thousands, whose lists need not be read.
+            for vendor in client.vendors() if ANY_VENDOR in trusted.namespaces else trusted.namespaces:
                 if self._client_of(vendor) is client:
                     found += client.names(vendor)
         return sorted(found)

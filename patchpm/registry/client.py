@@ -21,8 +21,19 @@ from patchpm.registry.entry_json import read_entry
 from patchpm.registry.fetching import read_release
 from patchpm.registry.host import Host
 from patchpm.registry.index import ReleaseEntry
-from patchpm.registry.memory import Memory, corrupt, remember, remember_role, remembered, remembered_role
+from patchpm.registry.memory import (
+    Memory,
+    corrupt,
+    forget_bins,
+    remember,
+    remember_bin,
+    remember_role,
+    remembered,
+    remembered_role,
+)
+from patchpm.registry.remembered_bins import fits, take_bin
 from patchpm.trust.policy import KeySet
+from patchpm.trust.tuf_bins import WHOLE, bits_of
 from patchpm.trust.tuf_metadata import MAX_BYTES, ROOT, TIMESTAMP
 from patchpm.trust.tuf_state import TrustedState, VendorRole
 
@@ -87,7 +98,10 @@ class RegistryClient:
                     return self._last(memory)
 
     def vendors(self) -> tuple[str, ...]:
-        """Everyone who has a namespace here, sorted."""
+        """Everyone who has a namespace here, sorted. Reads all bins."""
+        if self.state.bins is not None:
+            for place in self.state.bins.all():
+                take_bin(self.state.bins, place, self._folder, self._read)
         return self.state.vendors()
 
     def vendor_keys(self, vendor: str) -> KeySet:
@@ -96,7 +110,7 @@ class RegistryClient:
         Raises:
             CannotError: `unknown-vendor`.
         """
-        return self.state.vendor_keys(vendor)
+        return self._with_bin(vendor).vendor_keys(vendor)
 
     def names(self, vendor: str) -> tuple[PatchName, ...]:
         """The patches of one vendor, sorted."""
@@ -118,18 +132,24 @@ class RegistryClient:
     def _listed(self, vendor: str) -> dict[PatchName, list[str]]:
         if vendor not in self._paths:
             found: dict[PatchName, list[str]] = {}
-            if self.state.has_role(vendor):
+            if self._with_bin(vendor).has_role(vendor):
                 for path in self._role(vendor).targets:
                     name = path.split("/")[1]
                     found.setdefault(PatchName(vendor, name), []).append(path)
             self._paths[vendor] = found
         return self._paths[vendor]
 
+    def _with_bin(self, vendor: str) -> TrustedState:
+        bins = self.state.bins
+        if bins is not None:
+            take_bin(bins, bins.of(vendor), self._folder, self._read)
+        return self.state
+
     def _role(self, vendor: str) -> VendorRole:
         if vendor not in self._roles:
-            version, promised = self.state.vendor_promise(vendor)
+            version, promised = self._with_bin(vendor).vendor_promise(vendor)
             data = remembered_role(self._folder, vendor)
-            kept = data is not None and _fits(data, promised)
+            kept = data is not None and fits(data, promised)
             if data is None or not kept:
                 data = self._read(f"{version}.{vendor}.json", promised.size)
             self._roles[vendor] = self.state.vendor_role(vendor, data)
@@ -143,18 +163,24 @@ class RegistryClient:
         # Whatever changes, a root too, comes with a new timestamp. Without one, no other file need be asked for.
         if memory is None or timestamp is None or timestamp != memory.timestamp:
             self._follow_roots(state)
+        if memory is not None and memory.snapshot is not None and state.floor.snapshot is None:  # 5.3.11
+            forget_bins(self._folder)
         memory = remember(self._folder, state, memory)  # 5.3.8
         self._take_timestamp(state, timestamp)
         memory = remember(self._folder, state, memory)  # 5.4.5
-        for kept, promise, take, role in (
-            (memory.snapshot, state.snapshot_promise, state.update_snapshot, "snapshot"),
-            (memory.targets, state.targets_promise, state.update_targets, "targets"),
-        ):
-            version, promised = promise()
-            unchanged = kept is not None and _fits(kept, promised)
-            take(kept if kept is not None and unchanged else self._read(f"{version}.{role}.json", promised.size))
+        before = state.floor.snapshot
+        version, promised = state.snapshot_promise()
+        state.update_snapshot(self._kept_or_read(memory.snapshot, f"{version}.snapshot.json", promised))
+        if state.bins is None:
+            version, promised = state.targets_promise()
+            state.update_targets(self._kept_or_read(memory.targets, f"{version}.targets.json", promised))
+        elif before is not None and not bits_of(before):  # what a flat registry promised is the floor of every bin
+            remember_bin(self._folder, WHOLE.snapshot, before.data)
         remember(self._folder, state, memory)  # 5.5.7, 5.6.6
         return state
+
+    def _kept_or_read(self, kept: bytes | None, name: str, promised: FileRef) -> bytes:
+        return kept if kept is not None and fits(kept, promised) else self._read(name, promised.size)
 
     def _follow_roots(self, state: TrustedState) -> None:
         while (root := self.host.read(f"metadata/{state.root.version + 1}.root.json", MAX_BYTES[ROOT])) is not None:
@@ -176,14 +202,15 @@ class RegistryClient:
                 return
 
     def _last(self, memory: Memory | None) -> TrustedState:
-        if memory is None or memory.timestamp is None or memory.snapshot is None or memory.targets is None:
-            raise NetworkError(
-                "offline", f"nothing is known of the registry {self.alias} yet", next="run it once without --offline"
-            )
+        if memory is None or memory.timestamp is None or memory.snapshot is None:
+            raise self._unknown("the state")
         state = self._recalled(memory)
         state.update_timestamp(memory.timestamp)
         state.update_snapshot(memory.snapshot)
-        state.update_targets(memory.targets)
+        if state.bins is None:
+            if memory.targets is None:
+                raise self._unknown("the list of vendors")
+            state.update_targets(memory.targets)
         return state
 
     def _recalled(self, memory: Memory) -> TrustedState:
@@ -210,7 +237,14 @@ class RegistryClient:
             next="ask its operator for the digest by another way, then edit the policy yourself",
         )
 
+    def _unknown(self, what: str) -> NetworkError:
+        return NetworkError(
+            "offline", f"{what} of the registry {self.alias} is not known yet", next="run it once without --offline"
+        )
+
     def _read(self, name: str, max_bytes: int) -> bytes:
+        if self._offline:
+            raise self._unknown(name)
         data = self.host.read(f"metadata/{name}", max_bytes)
         if data is None:
             raise IntegrityError(
@@ -220,7 +254,3 @@ class RegistryClient:
                 next="tell whoever runs the registry; a mirror may be incomplete",
             )
         return data
-
-
-def _fits(data: bytes, promised: FileRef) -> bool:
-    return len(data) == promised.size and Digest.of(data) == promised.digest

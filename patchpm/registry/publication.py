@@ -15,7 +15,7 @@ from patchpm.patch.manifest import FileRef
 from patchpm.patch.name import PatchName
 from patchpm.patch.release import ReleaseFiles
 from patchpm.patch.version import Version
-from patchpm.registry.draft import load_role
+from patchpm.registry.draft import load_bin, load_role
 from patchpm.registry.edit import Bench, Edit
 from patchpm.registry.entry_json import indexed_base, read_entry, to_target
 from patchpm.registry.fetching import file_path
@@ -59,6 +59,7 @@ def publication(state: TrustedState, host: Readable, bench: Bench, vendor: str, 
         CannotError: `unknown-vendor`, `already-published` or `same-version`.
         UsageError: `missing-key`.
     """
+    load_bin(host, state, vendor)
     keys = state.vendor_keys(vendor)
     verdict = verify_release(files, keys=keys.keys, threshold=keys.threshold, policy=Policy(), now=bench.now)
     entry = entry_of(verdict.require(), bench.now, "")

@@ -18,15 +18,15 @@ from patchpm.patch.manifest_json import read_manifest
 from patchpm.patch.name import PatchName, check_vendor
 from patchpm.patch.release import ReleaseFiles
 from patchpm.patch.version import Version
-from patchpm.registry.draft import ANY_TIME, Overlay, load_role, load_state
+from patchpm.registry.draft import ANY_TIME, Overlay, load_bins, load_role, load_state
 from patchpm.registry.edit import Bench, Edit, sealed
 from patchpm.registry.host import Change, Host
+from patchpm.registry.listing import bits_for
 from patchpm.registry.operation import creation, delegation, renewal, rotation
 from patchpm.registry.publication import deprecation, publication, withdrawal
 from patchpm.registry.roles import Lifetimes, RootRoles
 from patchpm.trust.policy import KeySet
 from patchpm.trust.private_keys import Signer
-from patchpm.trust.tuf_metadata import TARGETS
 from patchpm.trust.tuf_state import TrustedState
 
 _ATTEMPTS: Final = 200
@@ -44,13 +44,20 @@ class RegistryWriter:
             timestamp are signed anew by every change.
         now: The time of the change, with time zone.
         lifetimes: How long what is signed is good for.
+        spread: How many bits of bins a registry of so many vendors needs; asked when a vendor is added.
     """
 
     def __init__(
-        self, host: Host, signers: Sequence[Signer], now: datetime, *, lifetimes: Lifetimes = DEFAULT_LIFETIMES
+        self,
+        host: Host,
+        signers: Sequence[Signer],
+        now: datetime,
+        *,
+        lifetimes: Lifetimes = DEFAULT_LIFETIMES,
+        spread: Callable[[int], int] = bits_for,
     ) -> None:
         self.host = host
-        self._bench = Bench(tuple(signers), now, lifetimes)
+        self._bench = Bench(tuple(signers), now, lifetimes, spread)
 
     def create(self, top: RootRoles) -> Digest:
         """Make a new, empty registry.
@@ -89,7 +96,9 @@ class RegistryWriter:
             TrustError: `vendor-exists` for one that is there with other keys.
         """
         check_vendor(vendor)
-        return self._change(lambda state: delegation(state, self._bench, vendor, keys, allow_lookalike=allow_lookalike))
+        return self._change(
+            lambda state: delegation(state, self.host, self._bench, vendor, keys, allow_lookalike=allow_lookalike)
+        )
 
     def publish(self, files: ReleaseFiles) -> bool:
         """Add a release. Takes the keys of its vendor.
@@ -162,7 +171,7 @@ class RegistryWriter:
         Raises:
             UsageError: `missing-key`.
         """
-        self._change(lambda state: rotation(state, self._bench, top))
+        self._change(lambda state: rotation(state, self.host, self._bench, top))
         return Digest.of(load_state(self.host, ANY_TIME).root.data)
 
     def root_keys(self) -> KeySet:
@@ -204,7 +213,7 @@ class RegistryWriter:
         changes = sealed(state, edit, self._bench)
         after = Overlay(self.host, dict(changes))
         proof = load_state(after, self._bench.now)
-        for vendor in edit.roles:
-            if vendor != TARGETS:
-                load_role(after, proof, vendor)
+        load_bins(after, proof, only=dict(changes))
+        for vendor in edit.vendors:
+            load_role(after, proof, vendor)
         self.host.commit(changes, expect)

@@ -31,7 +31,7 @@ ROOT = Path(__file__).parents[2]
 class Site:
     """A registry, and the key files that publishers need."""
 
-    def __init__(self, root: Path, address: str) -> None:
+    def __init__(self, root: Path, address: str, *, bits: int = 0) -> None:
         self.host = open_host(address)
         self.keys = root / "keys"
         self.state = root / "state"
@@ -39,7 +39,7 @@ class Site:
         self.keys.mkdir()
         for name, key in (("operator", operator), ("vendor", vendor)):
             (self.keys / name).write_bytes(key.to_openssh(None))
-        writer = RegistryWriter(self.host, [operator, vendor], datetime.now(UTC))
+        writer = RegistryWriter(self.host, [operator, vendor], datetime.now(UTC), spread=lambda _: bits)
         self.pin = writer.create(roles(operator))
         writer.add_vendor("acme", keys_of(vendor))
 
@@ -80,10 +80,10 @@ def server() -> Iterator[dict[str, str]]:
         yield environment
 
 
-@pytest.fixture(params=["folder", pytest.param("s3", marks=pytest.mark.slow)])
+@pytest.fixture(params=["folder", "folder with bins", pytest.param("s3", marks=pytest.mark.slow)])
 def site(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
-    if request.param == "folder":
-        return Site(tmp_path, str(tmp_path / "registry"))
+    if request.param != "s3":
+        return Site(tmp_path, str(tmp_path / "registry"), bits=6 if "bins" in request.param else 0)
     environment = request.getfixturevalue("server")
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
