@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 import click
 
 from patchpm.cli.options import address
+from patchpm.errors import UsageError
 from patchpm.project.policy_file import load_policy
-from patchpm.registry.host import Host
+from patchpm.registry.host import Forum, Host
 from patchpm.registry.hosts import open_host
+from patchpm.registry.hub import HubHost
 from patchpm.settings import Folders
 
 if TYPE_CHECKING:
@@ -35,6 +37,13 @@ signing_option = click.option(
 )
 
 
+pull_request_option = click.option(
+    "--pull-request",
+    is_flag=True,
+    help="Hand it in to whoever runs the registry, without the registry's own keys: on the Hub and its like.",
+)
+
+
 def chosen_host(typed: str) -> Host:
     """The host of a registry that a user names by alias or address.
 
@@ -45,8 +54,38 @@ def chosen_host(typed: str) -> Host:
     return open_host(next((item.url for item in known if item.alias == typed), None) or address(typed))
 
 
-def writer_of(typed: str, signers: Sequence[PrivateKey]) -> RegistryWriter:
-    """The writer of a registry that a user names by alias or address."""
+def forum_of(typed: str) -> Forum:
+    """The same, for a host that takes proposals.
+
+    Raises:
+        UsageError: `no-proposals` for any other.
+    """
+    host = chosen_host(typed)
+    if not isinstance(host, HubHost):
+        raise UsageError(
+            "no-proposals",
+            "this registry takes no pull requests",
+            why=f"{host.where} is not on the Hub, nor on a server that speaks its protocol",
+        )
+    return host
+
+
+def writer_of(typed: str, signers: Sequence[PrivateKey], *, pull_request: bool = False) -> RegistryWriter:
+    """The writer of a registry that a user names by alias or address.
+
+    Args:
+        typed: Alias or address.
+        signers: All keys at hand.
+        pull_request: Hand changes in instead of making them.
+    """
     from patchpm.registry.writer import RegistryWriter
 
-    return RegistryWriter(chosen_host(typed), signers, datetime.now(UTC))
+    forum = forum_of(typed) if pull_request else None
+    return RegistryWriter(chosen_host(typed), signers, datetime.now(UTC), forum=forum)
+
+
+def outcome(writer: RegistryWriter, changed: bool, done: str) -> str:
+    """What became of a change, in a line."""
+    if not changed:
+        return "nothing changed"
+    return done if writer.proposal is None else f"proposed at {writer.proposal}; it waits for the operator's signature"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from patchpm.cli.changing import registry_option, signing_option, writer_of
+from patchpm.cli.changing import outcome, pull_request_option, registry_option, signing_option, writer_of
 from patchpm.cli.options import json_option
 from patchpm.cli.output import columns, emit, line, note, plain
 from patchpm.cli.release_folder import read_release_folder
@@ -32,11 +32,18 @@ _MAX_SHOWN = 16 * 1024 * 1024
 @click.argument("release", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @registry_option
 @signing_option
+@pull_request_option
 @passphrase_option
 @click.option("--dry-run", is_flag=True, help="Show every file that would be written, and the changes, and write none.")
 @json_option
 def command(
-    release: Path, url: str, keys: tuple[str, ...], passphrase_file: Path | None, dry_run: bool, as_json: bool
+    release: Path,
+    url: str,
+    keys: tuple[str, ...],
+    pull_request: bool,
+    passphrase_file: Path | None,
+    dry_run: bool,
+    as_json: bool,
 ) -> None:
     """Add the release in folder RELEASE, as `patchpm pack` makes it. The same bytes again change nothing.
 
@@ -44,7 +51,7 @@ def command(
     """
     files = read_release_folder(release)
     manifest = read_manifest(files.manifest)
-    writer = writer_of(url, load_keys(keys, passphrase_file))
+    writer = writer_of(url, load_keys(keys, passphrase_file), pull_request=pull_request)
     name = f"{manifest.name} {manifest.version} for {manifest.base.name}"
     shown = {"name": str(manifest.name), "version": str(manifest.version)}
     if dry_run:
@@ -58,8 +65,9 @@ def command(
         )
         return
     published = writer.publish(files)
-    text = f"published {name}" if published else f"{name} was published already, with these very bytes"
-    emit({**shown, "changed": published}, lambda: line(text), as_json=as_json)
+    known = f"{name} was published already, with these very bytes"
+    text = outcome(writer, published, f"published {name}") if published else known
+    emit({**shown, "changed": published, "proposal": writer.proposal}, lambda: line(text), as_json=as_json)
 
 
 def _show(host: Host, name: str, changes: Sequence[Change]) -> None:

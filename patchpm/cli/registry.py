@@ -10,6 +10,7 @@ import click
 from patchpm.cli.changing import registry_option, signing_option, writer_of
 from patchpm.cli.options import address, json_option, project_option
 from patchpm.cli.output import columns, emit, line, note
+from patchpm.cli.registry_accept import accept_command
 from patchpm.cli.registry_accounts import account_command, token_command
 from patchpm.cli.registry_copy import copy_command
 from patchpm.cli.registry_serve import serve_command
@@ -207,7 +208,7 @@ def list_command(folder: Path, as_json: bool) -> None:
     )
 
 
-for _subcommand in (account_command, copy_command, serve_command, token_command):
+for _subcommand in (accept_command, account_command, copy_command, serve_command, token_command):
     command.add_command(_subcommand)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from patchpm.cli.changing import registry_option, signing_option, writer_of
+from patchpm.cli.changing import outcome, pull_request_option, registry_option, signing_option, writer_of
 from patchpm.cli.options import json_option
 from patchpm.cli.output import emit, line
 from patchpm.cli.signing import load_keys, passphrase_option
@@ -24,6 +24,7 @@ from patchpm.patch.version import Version
 @click.option("--undo", is_flag=True, help="Bring it back.")
 @registry_option
 @signing_option
+@pull_request_option
 @passphrase_option
 @json_option
 def command(
@@ -32,6 +33,7 @@ def command(
     undo: bool,
     url: str,
     keys: tuple[str, ...],
+    pull_request: bool,
     passphrase_file: Path | None,
     as_json: bool,
 ) -> None:
@@ -39,8 +41,11 @@ def command(
     if undo == bool(reason):
         raise UsageError("usage", "say --reason TEXT to yank, or --undo to bring a version back")
     name, _, version = release.partition("@")
-    changed = writer_of(url, load_keys(keys, passphrase_file)).yank(
-        PatchName.parse(name), Version.parse(version), None if undo else reason
+    writer = writer_of(url, load_keys(keys, passphrase_file), pull_request=pull_request)
+    changed = writer.yank(PatchName.parse(name), Version.parse(version), None if undo else reason)
+    done = f"{name} {version} is {'back' if undo else 'yanked'}"
+    emit(
+        {"release": release, "changed": changed, "proposal": writer.proposal},
+        lambda: line(outcome(writer, changed, done)),
+        as_json=as_json,
     )
-    done = f"{name} {version} is {'back' if undo else 'yanked'}" if changed else "nothing changed"
-    emit({"release": release, "changed": changed}, lambda: line(done), as_json=as_json)

@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 
 from tuf.api.metadata import Root, Snapshot, Targets, Timestamp
 
-from patchpm.registry.host import Change
+from patchpm.registry.host import Change, Forum
 from patchpm.registry.listing import bits_for, listing
 from patchpm.registry.roles import Lifetimes, RootRoles, signed_by, snapshot_of, timestamp_of
 from patchpm.trust.policy import KeySet
@@ -59,6 +59,20 @@ class Edit:
     def vendors(self) -> tuple[str, ...]:
         """Those whose roles are new."""
         return tuple(role for role in self.roles if role != TARGETS and not role.startswith("_"))
+
+
+def handed_in(forum: Forum, edit: Edit) -> str:
+    """Propose a vendor's change to whoever can seal it; returns the proposal's address."""
+    ((vendor, role),) = edit.roles.items()
+    releases = sorted({"/".join(path.split("/")[1:4]) for path, _ in edit.files})
+    return forum.propose(
+        unsealed(edit), vendor, f"publish {', '.join(releases)}" if releases else f"change {role.name}"
+    )
+
+
+def unsealed(edit: Edit) -> tuple[Change, ...]:
+    """The files of a change but for what the registry's own keys sign."""
+    return (*edit.files, *((f"metadata/{role.name}", role.data) for role in edit.roles.values()))
 
 
 def sealed(state: TrustedState | None, edit: Edit, bench: Bench) -> tuple[Change, ...]:

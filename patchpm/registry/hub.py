@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from patchpm.errors import CannotError, NetworkError
+from patchpm.patch.name import is_segment
 from patchpm.patch.release import MANIFEST
 from patchpm.registry.folder import HEAD
-from patchpm.registry.host import Change, check_path, conflict
+from patchpm.registry.host import Change, Proposal, check_path, conflict
 from patchpm.registry.http_files import Answer, HttpFiles
 from patchpm.registry.hub_address import HubAddress, read_hub_address
 from patchpm.registry.hub_token import token_for
@@ -113,6 +114,36 @@ class HubHost:
             if HEAD in metadata and self._state().revision == _digest(metadata[HEAD]):
                 return  # it was made, and the answer was lost
             raise
+
+    def propose(self, changes: Sequence[Change], vendor: str, title: str) -> str:
+        """See `Forum.propose`: releases go to the vendor's own repositories, their role into a pull request."""
+        writer = self._writer()
+        for release, files in _releases(changes).items():
+            self._put_release(writer, release, files)
+        metadata = {path: data for path, data in changes if path.startswith(f"{_METADATA}/")}
+        return writer.propose(self._address.repo, metadata, f"{vendor}: {title}")
+
+    def proposals(self) -> Sequence[Proposal]:
+        """See `Forum.proposals`: the open pull requests that `propose` made, by what their titles say."""
+        found = []
+        for number, title, author in self._writer().pulls(self._address.repo):
+            vendor, separator, rest = title.partition(": ")
+            if separator and is_segment(vendor):
+                found.append(Proposal(number, vendor, rest, author))
+        return sorted(found, key=lambda proposal: proposal.number)
+
+    def proposed(self, number: int, path: str, max_bytes: int) -> bytes | None:
+        """See `Forum.proposed`."""
+        answer = self._get(_Place(self._address.repo, f"refs/pr/{number}", "/".join(check_path(path))), max_bytes)
+        return answer.data if answer.status == 200 else None
+
+    def close(self, number: int, comment: str) -> None:
+        """See `Forum.close`."""
+        self._writer().close(self._address.repo, number, comment)
+
+    def comment(self, number: int, comment: str) -> None:
+        """See `Forum.comment`."""
+        self._writer().comment(self._address.repo, number, comment)
 
     def pages(self, changes: Sequence[Change]) -> tuple[Change, ...]:
         """What a commit of these changes would write beside them: the pages of patches, by repository and path.

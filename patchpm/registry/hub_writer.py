@@ -93,6 +93,29 @@ class HubWriter:
             self._api.create_tag(repo, tag=tag, revision=made)
             self._api.create_tag(repo, tag=f"v{version}", revision=made, exist_ok=True)
 
+    def propose(self, repo: str, files: Mapping[str, bytes], title: str) -> str:
+        """Open a pull request; returns its address."""
+        with self._manners(f"open a pull request at {repo}"):
+            operations = [CommitOperationAdd(path, data) for path, data in files.items()]
+            made = self._api.create_commit(repo, operations, commit_message=title, create_pr=True)
+            return str(made.pr_url)
+
+    def pulls(self, repo: str) -> list[tuple[int, str, str]]:
+        """Number, title and author of every open pull request."""
+        with self._manners(f"list the pull requests of {repo}"):
+            found = self._api.get_repo_discussions(repo, discussion_type="pull_request", discussion_status="open")
+            return [(pull.num, pull.title, pull.author) for pull in found]
+
+    def close(self, repo: str, number: int, comment: str) -> None:
+        """Close a pull request."""
+        with self._manners(f"close pull request {number} of {repo}"):
+            self._api.change_discussion_status(repo, number, "closed", comment=comment)
+
+    def comment(self, repo: str, number: int, comment: str) -> None:
+        """Say something about a pull request."""
+        with self._manners(f"comment on pull request {number} of {repo}"):
+            self._api.comment_discussion(repo, number, comment=comment)
+
     def whoami(self) -> dict[str, Any]:
         """Who the token stands for, as the server says it."""
         with self._manners("sign in"):

@@ -64,7 +64,7 @@ def publication(state: TrustedState, host: Readable, bench: Bench, vendor: str, 
     verdict = verify_release(files, keys=keys.keys, threshold=keys.threshold, policy=Policy(), now=bench.now)
     entry = entry_of(verdict.require(), bench.now, "")
     targets, version = _listed(state, host, vendor)
-    if not _is_new(entry, targets):
+    if not check_new(entry, targets):
         return None
     targets[entry.path] = _target(entry)
     return Edit(
@@ -134,7 +134,13 @@ def _listed(state: TrustedState, host: Readable, vendor: str) -> tuple[dict[str,
     return ({}, 0) if role is None else (dict(role.targets), role.document.version)
 
 
-def _is_new(entry: ReleaseEntry, targets: Mapping[str, TargetFile]) -> bool:
+def check_new(entry: ReleaseEntry, targets: Mapping[str, TargetFile]) -> bool:
+    """Whether a release is not listed yet.
+
+    Raises:
+        CannotError: `same-version` beside one that differs in build metadata only, or `already-published` with other
+            files.
+    """
     for path in targets:
         if not path.startswith(f"{entry.name}/"):
             continue

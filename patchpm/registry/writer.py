@@ -18,9 +18,10 @@ from patchpm.patch.manifest_json import read_manifest
 from patchpm.patch.name import PatchName, check_vendor
 from patchpm.patch.release import ReleaseFiles
 from patchpm.patch.version import Version
+from patchpm.registry.acceptance import acceptance
 from patchpm.registry.draft import ANY_TIME, Overlay, load_bins, load_role, load_state
-from patchpm.registry.edit import Bench, Edit, sealed
-from patchpm.registry.host import Change, Host
+from patchpm.registry.edit import Bench, Edit, handed_in, sealed, unsealed
+from patchpm.registry.host import Change, Forum, Host
 from patchpm.registry.listing import bits_for
 from patchpm.registry.operation import creation, delegation, renewal, rotation
 from patchpm.registry.publication import deprecation, publication, withdrawal
@@ -45,6 +46,7 @@ class RegistryWriter:
         now: The time of the change, with time zone.
         lifetimes: How long what is signed is good for.
         spread: How many bits of bins a registry of so many vendors needs; asked when a vendor is added.
+        forum: Where a vendor who lacks the registry's own keys hands a change in, instead of making it.
     """
 
     def __init__(
@@ -55,8 +57,12 @@ class RegistryWriter:
         *,
         lifetimes: Lifetimes = DEFAULT_LIFETIMES,
         spread: Callable[[int], int] = bits_for,
+        forum: Forum | None = None,
     ) -> None:
         self.host = host
+        self.proposal: str | None = None
+        """Address of the proposal that the last change became."""
+        self._forum = forum
         self._bench = Bench(tuple(signers), now, lifetimes, spread)
 
     def create(self, top: RootRoles) -> Digest:
@@ -160,7 +166,22 @@ class RegistryWriter:
         vendor = read_manifest(files.manifest).name.vendor
         state = load_state(self.host, ANY_TIME)
         edit = publication(state, self.host, self._bench, vendor, files)
-        return () if edit is None else sealed(state, edit, self._bench)
+        if edit is None:
+            return ()
+        return sealed(state, edit, self._bench) if self._forum is None else unsealed(edit)
+
+    def accept(self, vendor: str, role: bytes) -> None:
+        """Take a role that a vendor proposed, after checking it and every new release in it.
+
+        Args:
+            vendor: Whose it must be.
+            role: The bytes.
+
+        Raises:
+            TrustError, IntegrityError, CannotError: as `acceptance`.
+            UsageError: `missing-key`.
+        """
+        self._change(lambda state: acceptance(state, self.host, self._bench, vendor, role))
 
     def rotate_root(self, top: RootRoles) -> Digest:
         """Give the top-level roles other keys. Takes the old root's keys and the new ones of every role that changes.
@@ -199,6 +220,9 @@ class RegistryWriter:
                 continue  # it was read while someone else committed
             if edit is None:
                 return False
+            if self._forum is not None:
+                self.proposal = handed_in(self._forum, edit)
+                return True
             try:
                 self._commit(state, edit, expect)
             except CannotError as error:

@@ -251,8 +251,17 @@ class TrustedState:
             IntegrityError: `malformed-metadata`, `malformed-json` or `wrong-digest`.
         """
         version, promised = self.vendor_promise(vendor)
+        check_bytes(data, promised, f"{version}.{vendor}.json")
+        return self.proposed_role(vendor, version, data)
+
+    def proposed_role(self, vendor: str, version: int, data: bytes) -> VendorRole:
+        """Read a vendor's role that no snapshot promises yet.
+
+        Raises:
+            TrustError: `outside-namespace`, or as for any metadata.
+            IntegrityError: `malformed-metadata` or `malformed-json`.
+        """
         name = f"{version}.{vendor}.json"
-        check_bytes(data, promised, name)
         document = read_document(data, Targets, name, hashed=True)
         check_signatures(document, [self.vendor_keys(vendor)])
         check_version(document, version)

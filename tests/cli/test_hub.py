@@ -137,3 +137,127 @@ def test_installing_from_a_server_needs_no_library_of_the_hub(
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+class Shared:
+    """A registry that one company runs and another one's vendor has no right to write to."""
+
+    def __init__(self, world: World, server: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.world, self.server, self.monkeypatch = world, server, monkeypatch
+        server.site.accounts.add("user", "op")
+        server.site.accounts.add("org", "corp")
+        server.site.accounts.set_member("corp", "op", "write")
+        self.operator_token = server.site.accounts.issue("op", "test", scope="write")[1]
+        self.url = server.registry("corp/patchpm-registry")
+        self.as_operator()
+        world.ok("registry", "copy", str(world.registry), self.url, "--root", str(world.pin))
+        paths = keys(world)
+        self.operator_key, self.vendor_key = paths[:2], paths[2:]
+
+    def as_operator(self) -> None:
+        sign_in(self.world, self.server, self.monkeypatch, self.operator_token)
+
+    def as_vendor(self) -> None:
+        sign_in(self.world, self.server, self.monkeypatch, self.server.ann)
+
+    def propose(self, *arguments: str) -> str:
+        self.as_vendor()
+        found = self.world.ok(*arguments, "--registry", self.url, *self.vendor_key, "--pull-request", "--json").json
+        return str(found["proposal"])
+
+    def accept(self, *numbers: str) -> tuple[int, list[dict[str, object]]]:
+        self.as_operator()
+        done = self.world.run("registry", "accept", *numbers, "--registry", self.url, *self.operator_key, "--json")
+        return done.code, done.json
+
+
+@pytest.fixture
+def shared(world: World, server: HubServer, monkeypatch: pytest.MonkeyPatch) -> Shared:
+    return Shared(world, server, monkeypatch)
+
+
+def test_a_vendor_without_the_right_to_write_publishes_by_pull_request(world: World, shared: Shared) -> None:
+    folder = packed(world)
+    shared.as_vendor()
+    refusal = world.run("publish", str(folder), "--registry", shared.url, *keys(world), "--json")
+    assert refusal.error["code"] == "not-allowed"
+    address = shared.propose("publish", str(folder))
+    assert address.endswith("/corp/patchpm-registry/discussions/1")
+    code, taken = shared.accept()
+    assert (code, [item["accepted"] for item in taken]) == (0, [True])
+    world.ok("trust", "remove", "registry", "corp")
+    world.ok("registry", "add", "corp", shared.url, "--root", str(world.pin), "--namespace", "acme")
+    world.ok("init", "--base", str(world.base), "--label", "tiny")
+    assert "acme/toxicity 1.0.0" in world.ok("install", "acme/toxicity").out
+    assert shared.accept() == (0, [])
+
+
+def test_yanking_goes_by_pull_request_as_well(world: World, shared: Shared) -> None:
+    shared.propose("publish", str(packed(world)))
+    assert shared.accept()[0] == 0
+    shared.propose("yank", "acme/toxicity@1.0.0", "--reason", "over-refuses")
+    assert shared.accept("2")[0] == 0
+    world.ok("trust", "remove", "registry", "corp")
+    world.ok("registry", "add", "corp", shared.url, "--root", str(world.pin), "--namespace", "acme")
+    world.ok("init", "--base", str(world.base), "--label", "tiny")
+    assert "yanked: over-refuses" in world.ok("info", "acme/toxicity").out
+
+
+def test_of_two_proposals_for_the_same_state_the_second_must_be_made_again(world: World, shared: Shared) -> None:
+    shared.propose("publish", str(packed(world, "1.0.0")))
+    shared.propose("publish", str(packed(world, "1.1.0")))
+    code, taken = shared.accept()
+    assert (code, [item["error"] for item in taken]) == (6, [None, "stale-proposal"])
+    shared.propose("publish", str(packed(world, "1.2.0")))
+    assert shared.accept("3")[0] == 0
+
+
+def test_a_pull_request_signed_by_someone_else_is_not_taken(world: World, shared: Shared) -> None:
+    world.ok("key", "generate", "mallory", "--no-passphrase")
+    folder = world.root / "stolen"
+    folder.mkdir()
+    for name, data in world.release().items():
+        (folder / name).write_bytes(data)
+    shared.propose("publish", str(folder))
+    (role,) = (data for path, data in _proposed(shared, 1).items() if path.endswith("acme.json"))
+    _offer(shared, "acme: publish acme/toxicity/1.0.0", {"metadata/1.acme.json": role.replace(b'"acme/', b'"acmf/')})
+    code, taken = shared.accept("2")
+    assert code == 6
+    assert taken[0]["error"] in ("unknown-signer", "too-few-signatures", "bad-signature")
+
+
+def test_a_pull_request_for_a_release_that_is_not_there_is_not_taken(world: World, shared: Shared) -> None:
+    shared.propose("publish", str(packed(world)))
+    role = _proposed(shared, 1)["metadata/1.acme.json"]
+    from huggingface_hub import HfApi
+
+    api = HfApi(endpoint=shared.server.endpoint, token=shared.server.ann)
+    api.update_repo_settings("acme/toxicity", visibility="private")
+    _offer(shared, "acme: publish acme/toxicity/1.0.0", {"metadata/1.acme.json": role})
+    code, taken = shared.accept("2")
+    assert (code, taken[0]["error"]) == (6, "missing-file")
+
+
+def _proposed(shared: Shared, number: int) -> dict[str, bytes]:
+    from huggingface_hub import HfApi
+
+    api = HfApi(endpoint=shared.server.endpoint, token=False)
+    files = api.list_repo_files("corp/patchpm-registry", revision=f"refs/pr/{number}")
+    cache = str(shared.world.root / "cache")
+    return {
+        path: Path(
+            api.hf_hub_download("corp/patchpm-registry", path, revision=f"refs/pr/{number}", cache_dir=cache)
+        ).read_bytes()
+        for path in files
+    }
+
+
+def _offer(shared: Shared, title: str, files: dict[str, bytes]) -> None:
+    from huggingface_hub import CommitOperationAdd, HfApi
+
+    HfApi(endpoint=shared.server.endpoint, token=shared.server.bob).create_commit(
+        "corp/patchpm-registry",
+        [CommitOperationAdd(path, data) for path, data in files.items()],
+        commit_message=title,
+        create_pr=True,
+    )
