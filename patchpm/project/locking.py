@@ -27,6 +27,9 @@ class Registries(Index, Protocol):
     def vendor_keys(self, vendor: str) -> KeySet:
         """The keys that the vendor's registry delegates to."""
 
+    def pin(self, entry: ReleaseEntry) -> str | None:
+        """What `LockedRelease.commit` is to be."""
+
     def versions(self, alias: str) -> Versions:
         """The versions of one registry's metadata."""
 
@@ -107,6 +110,7 @@ def _locked(entry: ReleaseEntry, target: Target, registries: Registries, policy:
         threshold=keys.threshold,
         signers=tuple(str(key) for key in keys.sorted()),
         requires=entry.compose.requires,
+        commit=registries.pin(entry),
     )
 
 

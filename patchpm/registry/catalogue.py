@@ -78,6 +78,10 @@ class Catalogue:
         """The files of a release, not verified yet."""
         return self._client(entry.registry).fetch(entry)
 
+    def pin(self, entry: ReleaseEntry) -> str | None:
+        """The commit that the release's tag names, where it is on the Hub or its like."""
+        return self._client(entry.registry).pin(entry)
+
     def unreached(self, alias: str) -> NetworkError | None:
         """Why a registry did not answer, where its last state, not expired yet, had to do."""
         self.versions(alias)

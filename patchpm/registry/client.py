@@ -20,6 +20,7 @@ from patchpm.patch.release import ReleaseFiles
 from patchpm.registry.entry_json import read_entry
 from patchpm.registry.fetching import read_release
 from patchpm.registry.host import Host
+from patchpm.registry.hub import HubHost
 from patchpm.registry.index import ReleaseEntry
 from patchpm.registry.memory import (
     Memory,
@@ -128,6 +129,14 @@ class RegistryClient:
     def fetch(self, entry: ReleaseEntry) -> ReleaseFiles:
         """The files of a release, not verified yet."""
         return read_release(self.host, entry)
+
+    def pin(self, entry: ReleaseEntry) -> str | None:
+        """The commit that the release's tag names, on a host that has commits and can be asked."""
+        return (
+            self.host.pin(entry.path, entry.manifest.size)
+            if isinstance(self.host, HubHost) and not self._offline
+            else None
+        )
 
     def _listed(self, vendor: str) -> dict[PatchName, list[str]]:
         if vendor not in self._paths:

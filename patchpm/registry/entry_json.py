@@ -66,7 +66,7 @@ def read_entry(path: str, target: TargetFile, registry: str, source: str) -> Rel
         published=_published(record),
         yanked=record.text("yanked", max_length=_MAX_REASON) if record.has("yanked") else None,
         registry=registry,
-        deprecated=record.text("deprecated", max_length=_MAX_REASON) if "deprecated" in (target.custom or {}) else None,
+        deprecated=record.text("deprecated", max_length=_MAX_REASON) if record.has("deprecated") else None,
     )
     record.done()
     if entry.path != path:

@@ -12,8 +12,10 @@ try.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 _METADATA: Final = "metadata"
 _PATCHES: Final = "patches"
 _MAIN: Final = "main"
+COMMIT_PATTERN: Final = r"[0-9a-f]{40}"
 _MAX_HEAD_BYTES: Final = 1024 * 1024
 _MAX_CARD_BYTES: Final = 1024 * 1024
 
@@ -71,6 +74,7 @@ class HubHost:
     def __init__(self, address: HubAddress) -> None:
         self._address = address
         self._files = HttpFiles(address.endpoint, self._headers)
+        self._commit: str | None = None
 
     @property
     def where(self) -> str:
@@ -84,8 +88,25 @@ class HubHost:
 
     def read(self, path: str, max_bytes: int) -> bytes | None:
         """See `Host.read`."""
-        answer = self._get(self._place(path), max_bytes)
+        place = self._place(path)
+        if self._commit is not None and place.repo != self._address.repo:
+            answer = self._get(replace(place, revision=self._commit), max_bytes)
+            if answer.status == 200:
+                return answer.data
+        answer = self._get(place, max_bytes)
         return answer.data if answer.status == 200 else None
+
+    def pin(self, release: str, max_bytes: int) -> str | None:
+        """The commit that the tag of a release names, by the answer for its manifest; None where there is none."""
+        answer = self._get(self._place(f"{_PATCHES}/{release}/{MANIFEST}"), max_bytes)
+        commit = answer.headers.get("X-Repo-Commit", "")
+        return commit if answer.status == 200 and re.fullmatch(COMMIT_PATTERN, commit, re.ASCII) else None
+
+    def at(self, commit: str) -> HubHost:
+        """The same host, which reads releases at a commit, and at their tags where that is gone."""
+        pinned = copy(self)
+        pinned._commit = commit
+        return pinned
 
     def head(self) -> str:
         """See `Host.head`."""

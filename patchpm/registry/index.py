@@ -38,6 +38,11 @@ class ReleaseEntry:
     """What to use instead, for a release that may still be chosen."""
 
     @property
+    def commit(self) -> None:
+        """An index knows of no commit: it is the same on every host."""
+        return None
+
+    @property
     def path(self) -> str:
         """`vendor/name/version/base12`: the TUF target path, and the folder of its three files under `patches/`."""
         return f"{self.name}/{self.version}/{self.base.short}"

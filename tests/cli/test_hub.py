@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from huggingface_hub import CommitOperationAdd, HfApi
 
+from patchpm.project.lock_toml import read_lock
 from tests.registry.hub_server import HubServer, hub_server
 from tests.world import World
 
@@ -71,6 +73,8 @@ def test_what_is_published_to_a_server_installs_on_another_machine_with_the_same
     world.ok("registry", "add", "corp", url, "--root", str(world.pin), "--namespace", "acme")
     world.ok("init", "--base", str(world.base), "--label", "tiny")
     world.ok("install", "acme/toxicity")
+    (locked,) = read_lock((project / "patchpm.lock").read_text()).releases
+    assert locked.commit == HfApi(endpoint=server.endpoint, token=False).model_info("acme/toxicity").sha
     kept = {path.read_bytes() for path in home.rglob("*") if path.is_file()}
     assert {path.read_bytes() for path in folder.iterdir()} <= kept
 
@@ -229,8 +233,6 @@ def test_a_pull_request_signed_by_someone_else_is_not_taken(world: World, shared
 def test_a_pull_request_for_a_release_that_is_not_there_is_not_taken(world: World, shared: Shared) -> None:
     shared.propose("publish", str(packed(world)))
     role = _proposed(shared, 1)["metadata/1.acme.json"]
-    from huggingface_hub import HfApi
-
     api = HfApi(endpoint=shared.server.endpoint, token=shared.server.ann)
     api.update_repo_settings("acme/toxicity", visibility="private")
     _offer(shared, "acme: publish acme/toxicity/1.0.0", {"metadata/1.acme.json": role})
@@ -239,8 +241,6 @@ def test_a_pull_request_for_a_release_that_is_not_there_is_not_taken(world: Worl
 
 
 def _proposed(shared: Shared, number: int) -> dict[str, bytes]:
-    from huggingface_hub import HfApi
-
     api = HfApi(endpoint=shared.server.endpoint, token=False)
     files = api.list_repo_files("corp/patchpm-registry", revision=f"refs/pr/{number}")
     cache = str(shared.world.root / "cache")
@@ -253,8 +253,6 @@ def _proposed(shared: Shared, number: int) -> dict[str, bytes]:
 
 
 def _offer(shared: Shared, title: str, files: dict[str, bytes]) -> None:
-    from huggingface_hub import CommitOperationAdd, HfApi
-
     HfApi(endpoint=shared.server.endpoint, token=shared.server.bob).create_commit(
         "corp/patchpm-registry",
         [CommitOperationAdd(path, data) for path, data in files.items()],

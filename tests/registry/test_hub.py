@@ -11,6 +11,7 @@ from pathlib import Path
 import huggingface_hub
 import pytest
 from huggingface_hub import HfApi
+from sqlalchemy import select, text, update
 
 from patchpm.errors import CannotError, UsageError
 from patchpm.patch.manifest_json import write_manifest
@@ -19,6 +20,7 @@ from patchpm.registry.folder import HEAD
 from patchpm.registry.hub import HubHost, open_hub
 from patchpm.registry.hub_address import read_hub_address
 from patchpm.registry.hub_token import keep_token, token_for
+from patchpm.server.tables import refs, repos
 from tests.builders import base, manifest, matrix
 from tests.registry.hub_server import HubServer, hub_server
 from tests.simulator import refused
@@ -129,8 +131,8 @@ def test_a_patch_looks_at_home_on_the_hub_and_is_found_by_its_tags(
     assert card is not None
     assert (card.license, card.library_name, card.base_model) == ("apache-2.0", "patchpm", ["lab/tiny-instruct"])
     assert [result.metric_type for result in card.eval_results or ()] == [claim.metric for claim in made.claims]
-    text = huggingface_hub.ModelCard.load(api.hf_hub_download(name, "README.md", cache_dir=str(tmp_path))).text
-    assert "patchpm install acme/at-home@1.0.0" in text
+    page = huggingface_hub.ModelCard.load(api.hf_hub_download(name, "README.md", cache_dir=str(tmp_path))).text
+    assert "patchpm install acme/at-home@1.0.0" in page
 
 
 def test_the_card_of_a_newer_version_stays_when_an_older_one_is_published(server: HubServer, host: HubHost) -> None:
@@ -156,6 +158,32 @@ def test_other_bytes_under_a_published_tag_are_refused(host: HubHost) -> None:
     with refused("already-published"):
         host.commit([(HEAD, b"two"), *changed], host.head())
     assert host.read(HEAD, 10) == b"one"
+
+
+def test_a_tag_that_moves_changes_nothing_for_whoever_has_the_commit(server: HubServer, host: HubHost) -> None:
+    files = release(name="acme/moved")
+    host.commit([*FIRST, *files], "")
+    path, data = files[0]
+    commit = host.pin(path.rpartition("/")[0].removeprefix("patches/"), len(data))
+    assert commit is not None
+    api = HfApi(endpoint=server.endpoint, token=server.ann)
+    api.upload_file(path_or_fileobj=b"evil", path_in_repo=path.split("/", 4)[4], repo_id="acme/moved")
+    _move_tag(server, "acme/moved", api.model_info("acme/moved").sha or "")
+    assert host.read(path, 10_000) == b"evil"
+    assert host.at(commit).read(path, 10_000) == data
+    assert host.at("0" * 40).read(path, 10_000) == b"evil"
+
+
+def _move_tag(server: HubServer, name: str, commit: str) -> None:
+    """As the public Hub lets an owner do, and our own server lets nobody."""
+    with server.site.engine.begin() as db:
+        triggers = db.execute(text("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")).all()
+        for trigger, _ in triggers:
+            db.execute(text(f"DROP TRIGGER {trigger}"))
+        repo = select(repos.c.id).where(repos.c.name == name.partition("/")[2]).scalar_subquery()
+        db.execute(update(refs).where(refs.c.repo == repo, refs.c.kind == "tag").values(sha=commit))
+        for _, sql in triggers:
+            db.execute(text(sql))
 
 
 def test_a_patch_is_as_private_as_its_registry(server: HubServer) -> None:
