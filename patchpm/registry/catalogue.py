@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
+from typing import Final
 
 from patchpm.errors import NetworkError, TrustError
 from patchpm.patch.name import PatchName
@@ -14,6 +16,8 @@ from patchpm.registry.hosts import open_host
 from patchpm.registry.index import ReleaseEntry
 from patchpm.trust.policy import ANY_VENDOR, KeySet, Policy
 from patchpm.trust.tuf_floor import Versions
+
+_PARALLEL: Final = 16
 
 
 class Catalogue:
@@ -78,9 +82,14 @@ class Catalogue:
         """The files of a release, not verified yet."""
         return self._client(entry.registry).fetch(entry)
 
-    def pin(self, entry: ReleaseEntry) -> str | None:
-        """The commit that the release's tag names, where it is on the Hub or its like."""
-        return self._client(entry.registry).pin(entry)
+    def pins(self, entries: Sequence[ReleaseEntry]) -> dict[str, str]:
+        """The commits that the tags of releases name, by path, for those that are on the Hub or its like."""
+        wanted = {entry.path: entry for entry in entries if self._client(entry.registry).has_commits}
+        if not wanted:
+            return {}
+        with ThreadPoolExecutor(_PARALLEL) as pool:
+            found = pool.map(lambda entry: self._client(entry.registry).pin(entry), wanted.values())
+            return {path: commit for path, commit in zip(wanted, found, strict=True) if commit is not None}
 
     def unreached(self, alias: str) -> NetworkError | None:
         """Why a registry did not answer, where its last state, not expired yet, had to do."""

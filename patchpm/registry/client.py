@@ -130,13 +130,14 @@ class RegistryClient:
         """The files of a release, not verified yet."""
         return read_release(self.host, entry)
 
+    @property
+    def has_commits(self) -> bool:
+        """Whether the host can be asked for the commit of a release."""
+        return isinstance(self.host, HubHost) and not self._offline
+
     def pin(self, entry: ReleaseEntry) -> str | None:
-        """The commit that the release's tag names, on a host that has commits and can be asked."""
-        return (
-            self.host.pin(entry.path, entry.manifest.size)
-            if isinstance(self.host, HubHost) and not self._offline
-            else None
-        )
+        """The commit that the release's tag names; None where there is none, or on a host without commits."""
+        return self.host.pin(entry.path, entry.manifest.size) if isinstance(self.host, HubHost) else None
 
     def _listed(self, vendor: str) -> dict[PatchName, list[str]]:
         if vendor not in self._paths:

@@ -75,6 +75,7 @@ class HubHost:
         self._address = address
         self._files = HttpFiles(address.endpoint, self._headers)
         self._commit: str | None = None
+        self._kept: dict[_Place, bytes] = {}
 
     @property
     def where(self) -> str:
@@ -90,7 +91,10 @@ class HubHost:
         """See `Host.read`."""
         place = self._place(path)
         if self._commit is not None and place.repo != self._address.repo:
-            answer = self._get(replace(place, revision=self._commit), max_bytes)
+            pinned = replace(place, revision=self._commit)
+            if pinned in self._kept:
+                return self._kept.pop(pinned)
+            answer = self._get(pinned, max_bytes)
             if answer.status == 200:
                 return answer.data
         answer = self._get(place, max_bytes)
@@ -98,9 +102,13 @@ class HubHost:
 
     def pin(self, release: str, max_bytes: int) -> str | None:
         """The commit that the tag of a release names, by the answer for its manifest; None where there is none."""
-        answer = self._get(self._place(f"{_PATCHES}/{release}/{MANIFEST}"), max_bytes)
+        place = self._place(f"{_PATCHES}/{release}/{MANIFEST}")
+        answer = self._get(place, max_bytes)
         commit = answer.headers.get("X-Repo-Commit", "")
-        return commit if answer.status == 200 and re.fullmatch(COMMIT_PATTERN, commit, re.ASCII) else None
+        if answer.status != 200 or not re.fullmatch(COMMIT_PATTERN, commit, re.ASCII):
+            return None
+        self._kept[replace(place, revision=commit)] = answer.data  # it is what is asked for next
+        return commit
 
     def at(self, commit: str) -> HubHost:
         """The same host, which reads releases at a commit, and at their tags where that is gone."""
