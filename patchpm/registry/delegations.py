@@ -26,15 +26,15 @@ def delegations(
     added: Mapping[str, KeySet] = _NOBODY,
     due: Callable[[datetime], bool] | None = None,
 ) -> dict[str, Document[Targets]]:
-    """Sign the lists of vendors anew, by role: all of them, or those that must be.
+    """Sign the lists of vendors anew, by role: all of them, or those with new vendors or past their time.
 
     Args:
         state: The registry before, with all of its bins.
         bench: Must hold `keys`.
         keys: Of targets.
         bits: How many bits the bins are made by from now on; None for no change.
-        added: New vendors. Without a change of `bits`, only the lists that they stand in are signed.
-        due: Sign only the lists that expire at such a time.
+        added: New vendors; the lists in which they stand are signed in any case.
+        due: Tells by when it expires whether a list must be signed; None for all lists.
 
     Raises:
         UsageError: `missing-key`.
@@ -43,7 +43,7 @@ def delegations(
     expires = bench.now + bench.lifetimes.targets
     made: dict[str, Document[Targets]] = {}
     assert state.targets is not None  # load_state has fed it
-    if due is None or due(state.targets.signed.expires):
+    if added or due is None or due(state.targets.signed.expires):
         version = state.versions.targets + 1
         if bits:
             head = bins_targets_of(keys, bits, version, expires)
@@ -70,7 +70,7 @@ def _bins(
         for place in state.bins.all():
             old = state.bins.delegations(place)
             new = [vendor for vendor in added if place.holds(vendor)]
-            if due(old.signed.expires) if due is not None else new or not added:
+            if new or due is None or due(old.signed.expires):
                 yield place, [*vendors_in(old), *new], old.version + 1
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from tuf.api.metadata import Targets
@@ -35,7 +36,8 @@ def delegation(
 ) -> Edit | None:
     """Give a vendor their namespace; None where they have it already, with these keys.
 
-    The vendor that is one too many for the lists as they are moves all vendors into bins, or into more of them.
+    The vendor that is one too many for the lists as they are moves all vendors into bins, or into more of them. Lists
+    past half of their life are renewed on this occasion, since the targets keys are at hand.
 
     Raises:
         UsageError: `lookalike-name` or `missing-key`.
@@ -59,8 +61,8 @@ def delegation(
             next="choose another name, or register it with --allow-lookalike after you have checked who asks for it",
         )
     bits = max(state.bits, bench.spread(len(known) + 1))
-    added = {vendor: keys}
-    return Edit(roles=delegations(state, bench, state.root_keys(TARGETS), bits=bits, added=added), bits=bits)
+    top, added = state.root_keys(TARGETS), {vendor: keys}
+    return Edit(roles=delegations(state, bench, top, bits=bits, added=added, due=_due_targets(bench)), bits=bits)
 
 
 def rotation(state: TrustedState, host: Readable, bench: Bench, top: RootRoles) -> Edit:
@@ -92,7 +94,7 @@ def renewal(state: TrustedState, host: Readable, bench: Bench) -> Edit:
         root = bench.sign(made, [top.root], f"{version}.root.json")
     roles: dict[str, Document[Targets]] = {}
     if _can(bench, top.targets):
-        roles |= delegations(state, bench, top.targets, due=lambda old: _due(old, bench.now, bench.lifetimes.targets))
+        roles |= delegations(state, bench, top.targets, due=_due_targets(bench))
     held = {signer.public.id for signer in bench.signers}
     for vendor in state.vendors_of(held):  # of thousands, only those that can be renewed are read
         role = load_role(host, state, vendor)
@@ -102,6 +104,10 @@ def renewal(state: TrustedState, host: Readable, bench: Bench) -> Edit:
             targets = vendor_targets(role.targets, version, bench.now + bench.lifetimes.vendor)
             roles[vendor] = bench.sign(targets, [keys], f"{version}.{vendor}.json")
     return Edit(root, top if root else None, roles, due=_due_bins(state, bench))
+
+
+def _due_targets(bench: Bench) -> Callable[[datetime], bool]:
+    return lambda expires: _due(expires, bench.now, bench.lifetimes.targets)
 
 
 def _due_bins(state: TrustedState, bench: Bench) -> frozenset[Bin]:

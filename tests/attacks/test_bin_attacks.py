@@ -150,6 +150,23 @@ def test_mix_and_match_a_bin_is_no_snapshot_and_no_targets(registry: RegistrySim
         listed(registry)
 
 
+def test_mix_and_match_a_flat_snapshot_over_a_registry_in_bins_is_not_an_empty_registry(
+    registry: RegistrySimulator,
+) -> None:
+    state = registry.everything()
+    assert state.bins is not None
+    assert state.snapshot is not None
+    meta = {
+        "targets.json": state.snapshot.signed.meta["targets.json"],
+        "acme.json": state.bins.promises(ACME).signed.meta["acme.json"],
+    }
+    later = registry.now + timedelta(days=7)
+    snapshot = registry.put(snapshot_of(meta, 99, later), "99.snapshot.json", registry.keys["snapshot"])
+    registry.put(timestamp_of(snapshot, 99, later), "timestamp.json", registry.keys["timestamp"])
+    with refused("malformed-metadata", "targets.json"):
+        listed(registry)
+
+
 def test_rollback_of_an_older_snapshot_bin_is_refused_even_with_stolen_online_keys(registry: RegistrySimulator) -> None:
     old = registry.everything().bins
     assert old is not None
@@ -287,6 +304,23 @@ def test_rollback_from_bins_to_flat_is_refused_even_with_stolen_online_keys(flat
     assert listed(flat)
     later = flat.now + timedelta(days=7)
     snapshot = flat.put(snapshot_of(old.snapshot.signed.meta, 99, later), "99.snapshot.json", flat.keys["snapshot"])
+    flat.put(timestamp_of(snapshot, 99, later), "timestamp.json", flat.keys["timestamp"])
+    with refused("rollback", "snapshot.json"):
+        listed(flat)
+
+
+def test_rollback_to_fewer_bins_is_refused_even_with_stolen_online_keys(flat: RegistrySimulator) -> None:
+    flat.add_vendor("third")
+    fewer = flat.state()
+    assert fewer.snapshot is not None
+    for vendor in MANY[3:]:
+        flat.add_vendor(vendor)
+    assert listed(flat)
+    head = flat.state()
+    assert head.snapshot is not None
+    meta = {**fewer.snapshot.signed.meta, "targets.json": head.snapshot.signed.meta["targets.json"]}
+    later = flat.now + timedelta(days=7)
+    snapshot = flat.put(snapshot_of(meta, 99, later), "99.snapshot.json", flat.keys["snapshot"])
     flat.put(timestamp_of(snapshot, 99, later), "timestamp.json", flat.keys["timestamp"])
     with refused("rollback", "snapshot.json"):
         listed(flat)

@@ -18,6 +18,7 @@ from patchpm.registry.client import RegistryClient
 from patchpm.registry.draft import ANY_TIME, load_state
 from patchpm.registry.folder import FolderHost
 from patchpm.registry.listing import bits_for
+from patchpm.registry.roles import bins_targets_of, promise_of
 from patchpm.registry.transfer import Transferred, transfer
 from patchpm.registry.writer import RegistryWriter
 from patchpm.trust.policy import Policy, RegistryTrust
@@ -273,6 +274,32 @@ def test_refreshing_signs_bins_anew_past_half_of_their_life(registry: RegistrySi
         if bins is not None
         for document in (bins.promises(place), bins.delegations(place))
     } == {registry.now + timedelta(days=180)}
+
+
+def test_adding_a_vendor_renews_the_lists_of_vendors_that_are_past_half_of_their_life(
+    registry: RegistrySimulator,
+) -> None:
+    registry.later(days=100)
+    files = dict(registry.host.files)
+    registry.add_vendor("newcomer")
+    assert {place.targets for place in all_bins(2)} < signed_anew(registry, files)
+
+
+def test_a_bin_that_the_keys_at_hand_cannot_renew_stops_a_commit_that_clients_would_refuse(
+    registry: RegistrySimulator,
+) -> None:
+    registry.later(days=170)
+    version = registry.state().versions.targets + 1
+    made = bins_targets_of(keys_of(registry.keys["targets"]), 2, version, registry.now + timedelta(days=180))
+    head = registry.put(made, f"{version}.targets.json", registry.keys["targets"])
+    registry.seal(lambda top: top.update({"targets.json": promise_of(head)}))
+    registry.later(days=11)
+    before = dict(registry.host.files)
+    with refused("expired-metadata", "_targets"):
+        RegistryWriter(registry.host, [registry.keys["snapshot"], registry.keys["timestamp"]], registry.now).refresh()
+    assert registry.host.files == before
+    registry.writer().refresh()
+    assert registry.client().entries(TOXICITY)
 
 
 def test_the_online_keys_alone_renew_what_is_theirs(registry: RegistrySimulator) -> None:
