@@ -26,7 +26,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -83,19 +83,10 @@ def main() -> None:
     for variable in ("PYTHONDONTWRITEBYTECODE", "CI", "HF_ENDPOINT"):
         os.environ.pop(variable, None)
     with tempfile.TemporaryDirectory() as folder, _bench(Path(folder)) as bench:
-        commands = _commands(bench)
-        times: dict[str, list[float]] = {name: [] for name in commands}
-        for number in range(options.rounds + 1):
-            for name, timed in commands.items():
-                spent = timed(number)
-                if number:
-                    times[name].append(spent)
+        times = _rounds(_commands(bench), options.rounds)
         bench.seconds[0] = options.milliseconds / 1000
-        for number in range(min(options.rounds, 10) + 1):
-            for name, cold in (("ten patches, cold", _install_many), ("round-trip floor", _floor)):
-                spent = cold(bench, number)
-                if number:
-                    times.setdefault(f"{name}, {options.milliseconds:g} ms", []).append(spent)
+        cold = {"ten patches, cold": lambda _: _install_many(bench), "round-trip floor": lambda _: _floor(bench)}
+        times |= _rounds(cold, min(options.rounds, 20))
     rows = [
         (name, statistics.median(found) * 1000, min(found) * 1000, max(found) * 1000) for name, found in times.items()
     ]
@@ -109,6 +100,15 @@ def main() -> None:
     keys = list(median)
     for ours, theirs in zip(keys[::2], keys[1::2], strict=True):
         print(f"{ours} / {theirs}: {median[ours] / median[theirs]:.2f}")
+
+
+def _rounds(commands: Mapping[str, Callable[[int], float]], rounds: int) -> dict[str, list[float]]:
+    """Seconds of each command in each round but for the first."""
+    times: dict[str, list[float]] = {name: [] for name in commands}
+    for number in range(rounds + 1):
+        for name, timed in commands.items():
+            times[name].append(timed(number))
+    return {name: found[1:] for name, found in times.items()}
 
 
 @contextmanager
@@ -204,7 +204,7 @@ def _fresh(bench: Bench, project: Path) -> None:
     toml.write_text(f"{toml.read_text()}\n[compose]\nmax-tokens = 1000\n")
 
 
-def _install_many(bench: Bench, _: int) -> float:
+def _install_many(bench: Bench) -> float:
     """In this process, so that start-up does not count."""
     from patchpm.cli.app import run
 
@@ -221,25 +221,25 @@ def _install_many(bench: Bench, _: int) -> float:
     return spent
 
 
-def _floor(bench: Bench, _: int) -> float:
+def _floor(bench: Bench) -> float:
     metadata = f"{_REGISTRY}/resolve/main/metadata"
     found = bench.root / "registry"
     newest = {name: _newest(found / "metadata", name) for name in ("snapshot", "targets", "acme")}
-    files = [
-        f"acme/{path.parts[-4]}/resolve/{quote(f'v{path.parts[-3]}+{path.parts[-2]}', safe='')}/{path.parts[-2]}/{path.name}"
-        for path in sorted((found / "patches").rglob("*"))
-        if path.is_file()
-    ]
+    files = [_address(path) for path in sorted((found / "patches").rglob("*")) if path.is_file()]
     steps = [[f"{metadata}/{file}"] for file in ("1.root.json", "timestamp.json", *newest.values())] + [files]
     pool = urllib3.PoolManager(maxsize=32)
     with ThreadPoolExecutor(32) as threads:
         began = time.perf_counter()
         for step in steps:
-            answers: Sequence[int] = list(
-                threads.map(lambda path: pool.request("GET", f"{bench.endpoint}/{path}").status, step)
-            )
+            answers = list(threads.map(lambda path: pool.request("GET", f"{bench.endpoint}/{path}").status, step))
             assert set(answers) == {200}, answers
         return time.perf_counter() - began
+
+
+def _address(path: Path) -> str:
+    """Of a release's file on the server."""
+    *_, vendor, name, version, base, file = path.parts
+    return f"{vendor}/{name}/resolve/{quote(f'v{version}+{base}', safe='')}/{base}/{file}"
 
 
 def _newest(folder: Path, name: str) -> str:

@@ -7,6 +7,7 @@ host cannot be reached, until it expires.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -42,6 +43,7 @@ MAX_ROOTS: Final = 256
 """Most versions of root that are looked at (5.3.3 asks for a bound)."""
 _ATTEMPTS: Final = 5
 _PAUSE_SECONDS: Final = 0.1
+_TIMESTAMP: Final = "timestamp.json"
 _TORN: Final = frozenset({"unknown-signer", "too-few-signatures"})
 
 
@@ -68,6 +70,8 @@ class RegistryClient:
         self._offline = offline and not host.is_local
         self.unreached: NetworkError | None = None
         """Why the host did not answer, where the last state had to do."""
+        self._ahead: dict[str, bytes | None] = {}
+        """Files that were asked for before their turn."""
         self._roles: dict[str, VendorRole] = {}
         self._paths: dict[str, dict[PatchName, list[str]]] = {}
 
@@ -168,8 +172,12 @@ class RegistryClient:
         return self._roles[vendor]
 
     def _refreshed(self, memory: Memory | None) -> TrustedState:
+        if memory is None and not self.host.is_local:
+            self._ahead = _read_at_once(
+                self.host, [("1.root.json", ROOT), ("2.root.json", ROOT), (_TIMESTAMP, TIMESTAMP)]
+            )
         state = self._pinned() if memory is None else self._recalled(memory)
-        timestamp = self.host.read("metadata/timestamp.json", MAX_BYTES[TIMESTAMP])
+        timestamp = self._asked(_TIMESTAMP, TIMESTAMP)
         # Whatever changes, a root too, comes with a new timestamp. Without one, no other file need be asked for.
         if memory is None or timestamp is None or timestamp != memory.timestamp:
             self._follow_roots(state)
@@ -193,7 +201,7 @@ class RegistryClient:
         return kept if kept is not None and fits(kept, promised) else self._read(name, promised.size)
 
     def _follow_roots(self, state: TrustedState) -> None:
-        while (root := self.host.read(f"metadata/{state.root.version + 1}.root.json", MAX_BYTES[ROOT])) is not None:
+        while (root := self._asked(f"{state.root.version + 1}.root.json", ROOT)) is not None:
             state.update_root(root)
             if len(state.roots) > MAX_ROOTS:
                 raise TrustError("too-many-roots", "the registry has more versions of root than patchpm follows")
@@ -202,7 +210,7 @@ class RegistryClient:
         # A root that changes the timestamp's keys is there a moment before the timestamp that is signed with them.
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                state.update_timestamp(data or self._read("timestamp.json", MAX_BYTES[TIMESTAMP]))
+                state.update_timestamp(data or self._read(_TIMESTAMP, MAX_BYTES[TIMESTAMP]))
             except TrustError as error:
                 if error.code not in _TORN or attempt == _ATTEMPTS:
                     raise
@@ -235,7 +243,7 @@ class RegistryClient:
 
     def _pinned(self) -> TrustedState:
         for version in range(1, MAX_ROOTS + 1):
-            root = self.host.read(f"metadata/{version}.root.json", MAX_BYTES[ROOT])
+            root = self._asked(f"{version}.root.json", ROOT)
             if root is None:
                 break
             if Digest.of(root) == self._pin:
@@ -246,6 +254,11 @@ class RegistryClient:
             why=f"{self.host.where}: none of its files N.root.json, from 1.root.json on, has the digest {self._pin}",
             next="ask its operator for the digest by another way, then edit the policy yourself",
         )
+
+    def _asked(self, name: str, role: str) -> bytes | None:
+        if name in self._ahead:
+            return self._ahead.pop(name)
+        return self.host.read(f"metadata/{name}", MAX_BYTES[role])
 
     def _unknown(self, what: str) -> NetworkError:
         return NetworkError(
@@ -264,3 +277,12 @@ class RegistryClient:
                 next="tell whoever runs the registry; a mirror may be incomplete",
             )
         return data
+
+
+def _read_at_once(host: Host, wanted: Sequence[tuple[str, str]]) -> dict[str, bytes | None]:
+    """Files that a first run needs whatever they say: what one round trip can bring need not take three."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(len(wanted)) as pool:
+        found = pool.map(lambda item: host.read(f"metadata/{item[0]}", MAX_BYTES[item[1]]), wanted)
+        return {name: data for (name, _), data in zip(wanted, found, strict=True)}

@@ -53,11 +53,13 @@ def read_release(host: Host, promise: Promise, commit: str | None = None) -> Rel
     """
     if commit is not None and isinstance(host, HubHost):
         host = host.at(commit)
-    return ReleaseFiles(
-        _read(host, promise.path, MANIFEST, promise.manifest),
-        _read(host, promise.path, PREFIX, promise.prefix),
-        _read(host, promise.path, ATTESTATIONS, promise.attestations),
-    )
+    wanted = ((MANIFEST, promise.manifest), (PREFIX, promise.prefix), (ATTESTATIONS, promise.attestations))
+    if host.is_local:
+        return ReleaseFiles(*(_read(host, promise.path, file, promised) for file, promised in wanted))
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(len(wanted)) as pool:  # each is a round trip
+        return ReleaseFiles(*pool.map(lambda item: _read(host, promise.path, *item), wanted))
 
 
 def fetch_release(policy: Policy, release: Listed, *, offline: bool = False) -> ReleaseFiles:
