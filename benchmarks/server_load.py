@@ -61,9 +61,10 @@ def main() -> None:
     if options.json:
         print(json.dumps({"loads": rows, "memory": memory}, indent=2))
         return
-    print(f"{'load':<22}{'ours/s':>9}{'spread':>16}{'nginx/s':>10}{'spread':>16}{'ratio':>8}")
+    columns = "{load:<22}{ours:>9}{ours_range:>16}{nginx:>10}{nginx_range:>16}{ratio:>8}"
+    print(columns.format(load="load", ours="ours/s", ours_range="", nginx="nginx/s", nginx_range="", ratio="ratio"))
     for row in rows:
-        print("{load:<22}{ours:>9.0f}{ours_range:>16}{nginx:>10.0f}{nginx_range:>16}{ratio:>8.3f}".format(**row))
+        print(columns.format(**row))
     print("resident memory, MB, after requests:", ", ".join(f"{done:,}: {size:.1f}" for done, size in memory))
 
 
@@ -76,11 +77,11 @@ def _compared(name: str, urls: tuple[str, str], rounds: int, seconds: int) -> di
     ranges = [f"{min(figures):.0f}-{max(figures):.0f}" for figures in found]
     return {
         "load": name,
-        "ours": ours,
+        "ours": round(ours),
         "ours_range": ranges[0],
-        "nginx": theirs,
+        "nginx": round(theirs),
         "nginx_range": ranges[1],
-        "ratio": ours / theirs,
+        "ratio": round(ours / theirs, 3),
     }
 
 
