@@ -115,7 +115,7 @@ class Call:
             RefusedError: 400.
         """
         try:
-            found = json.loads(self.body or b"{}")
+            found = json.loads(self.body.decode() or "{}")
         except (ValueError, RecursionError):
             raise malformed("The body is not JSON") from None
         if not isinstance(found, dict):

@@ -107,7 +107,7 @@ def is_storable(text: str) -> bool:
 
 def _item(number: int, line: bytes) -> tuple[str, dict[str, Any]]:
     try:
-        item = json.loads(line)
+        item = json.loads(line.decode())
     except (ValueError, RecursionError) as error:
         raise MalformedError(f"line {number} is not JSON") from error
     if not isinstance(item, dict) or not isinstance(item.get("value"), dict) or not isinstance(item.get("key"), str):

@@ -107,7 +107,10 @@ class History:
         line, number = commit.line, commit.number
         while line is not None:
             yield line, number
-            line, number = self._db.execute(_ORIGIN, {"id": line}).one()
+            origin = self._db.execute(_ORIGIN, {"id": line}).one_or_none()
+            if origin is None:  # the repository went at the same moment
+                return
+            line, number = origin
 
     def _line(self, line: int, number: int, folder: str, after: str) -> Iterator[Row[tuple[object, ...]]]:
         # In pages along the primary key, so that a listing costs what is read of it.

@@ -232,7 +232,9 @@ class Ledger:
                 raise LookupError(branch)
             if before.sha != parent:
                 raise TakenError(branch)
-            line = db.execute(select(refs.c.line).where(here)).scalar_one()
+            line = db.execute(select(refs.c.line).where(here)).scalar_one_or_none()
+            if line is None:  # the branch went at the same moment
+                raise TakenError(branch)
             made = _append(db, line, before.number + 1, description)
             _record(db, made, changes)
             moved = db.execute(update(refs).where(here, refs.c.sha == before.sha).values(sha=made.sha))
