@@ -147,7 +147,8 @@ def _listening(host: str, port: int) -> socket.socket:
     opened = None
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
-        opened = socket.socket(family, socket.SOCK_STREAM)
+        # Without the protocol named, asyncio would leave small answers waiting for acknowledgements.
+        opened = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         opened.bind((host, port))
         opened.listen(_BACKLOG)

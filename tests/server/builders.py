@@ -143,7 +143,7 @@ def serving(options: Options) -> Iterator[Server]:
         site.accounts.set_member("acme", "ann", "admin")
     listening = socket.create_server(("127.0.0.1", 0), backlog=128)
     # As the command does it, but for the signals.
-    config = Config(build_app(site), log_config=None, access_log=False, timeout_graceful_shutdown=5)
+    config = Config(build_app(site), log_config=None, access_log=False, proxy_headers=False, timeout_graceful_shutdown=5)
     running = Uvicorn(config)
     thread = threading.Thread(target=running.run, args=([listening],))
     made = Server(site, f"http://127.0.0.1:{listening.getsockname()[1]}")

@@ -125,12 +125,15 @@ def _stored(call: Call, repo: Repo, body: CommitBody) -> list[Entry | Deletion]:
     """The changes, once all their bytes are in the store."""
     changes: list[Entry | Deletion] = []
     blobs = call.site.blobs
+    kept: set[str] = set()
     for change in body.changes:
         if isinstance(change, NewFile):
             if len(change.data) > call.site.limits.inline:
                 raise RefusedError(413, f"{change.path} is larger than {call.site.limits.inline:,} bytes")
             sha256 = hashlib.sha256(change.data).hexdigest()
-            blobs.put(sha256, change.data)
+            if sha256 not in kept:
+                blobs.put(sha256, change.data)
+                kept.add(sha256)
             changes.append(Entry(change.path, sha256, len(change.data), _git_oid(change.data), lfs=False))
         elif isinstance(change, Deletion):
             changes.append(change)
