@@ -17,7 +17,7 @@ from patchpm.cli.output import note
 from patchpm.errors import CannotError
 from patchpm.settings import SERVER_LOG_LEVEL, SERVER_OPTIONS, Folders
 
-_LAST_SECONDS = 20
+_LAST_SECONDS = 10
 """How long requests that are running when the server is told to stop may still take."""
 _BACKLOG = 2048
 
@@ -119,6 +119,7 @@ def serve_command(
             note(f"made the user admin; this token is shown once and kept nowhere: {token}")
         shared: dict[str, Any] = {
             "log_config": None,
+            "loop": "asyncio",
             "access_log": False,
             "server_header": False,
             "proxy_headers": bool(proxies),

@@ -141,9 +141,10 @@ def serving(options: Options) -> Iterator[Server]:
         site.accounts.add(USER, "bob")
         site.accounts.add(ORG, "acme")
         site.accounts.set_member("acme", "ann", "admin")
-    listening = socket.create_server(("127.0.0.1", 0), backlog=128)
+    listening = socket.socket(proto=socket.IPPROTO_TCP)
+    listening.bind(("127.0.0.1", 0))
     # As the command does it, but for the signals.
-    config = Config(build_app(site), log_config=None, access_log=False, proxy_headers=False, timeout_graceful_shutdown=5)
+    config = Config(build_app(site), loop="asyncio", log_config=None, access_log=False, proxy_headers=False, timeout_graceful_shutdown=5)
     running = Uvicorn(config)
     thread = threading.Thread(target=running.run, args=([listening],))
     made = Server(site, f"http://127.0.0.1:{listening.getsockname()[1]}")
