@@ -110,10 +110,9 @@ def serve_command(
         closed=closed,
         limits=Limits(file=max_file * MEBIBYTE),
     )
-    log_to_stderr(log_level)
-    listening = _listening(host, port)
-    with listening, ExitStack() as stack:
+    with _listening(host, port) as listening, ExitStack() as stack:
         site = open_site(options)
+        log_to_stderr(log_level)
         token = first_token(site.accounts)
         if token is not None:
             note(f"made the user admin; this token is shown once and kept nowhere: {token}")

@@ -50,6 +50,9 @@ class Blobs(Protocol):
     def staging(self) -> Path:
         """A local folder for uploads that are on their way."""
 
+    def check(self) -> None:
+        """Raise whatever comes up if the store cannot be used."""
+
 
 class FolderBlobs:
     """Blobs in a folder, as `<first two digits>/<digest>`.
@@ -104,6 +107,11 @@ class FolderBlobs:
     def staging(self) -> Path:
         """See `Blobs.staging`."""
         return self._root / "staging"
+
+    def check(self) -> None:
+        """See `Blobs.check`."""
+        if not os.access(self.staging(), os.W_OK):
+            raise FileNotFoundError(self.staging())
 
     def _path(self, sha256: str) -> Path:
         return self._root / sha256[:2] / sha256
@@ -169,6 +177,11 @@ class BucketBlobs:
         """See `Blobs.staging`."""
         return Path(self._staging.name)
 
+    def check(self) -> None:
+        """See `Blobs.check`: that an object is missing says nothing of the bucket, so it is listed."""
+        for _ in self._store.list("blobs", chunk_size=1):
+            break
+
     def _path(self, sha256: str) -> str:
         return f"blobs/{sha256[:2]}/{sha256}"
 
@@ -189,7 +202,7 @@ def open_blobs(where: str) -> Blobs:
     from obstore.exceptions import BaseError
 
     try:
-        blobs.size("0" * 64)
+        blobs.check()
     except BaseError as error:
         why = str(error).split("\n", 1)[0][:300]
         raise NetworkError("unreachable", "the bucket cannot be used", why=why) from None

@@ -23,7 +23,7 @@ from uvicorn import Server as Uvicorn
 
 from patchpm.server.accounts import ORG, USER
 from patchpm.server.app import build_app
-from patchpm.server.log import LOG
+from patchpm.server.log import LOG, JsonLines
 from patchpm.server.site import Limits, Options, Site, open_site
 
 SMALL_LIMITS = Limits(inline=64 * 1024, commit=512 * 1024, file=1024 * 1024, json=16 * 1024, silence=0.5)
@@ -125,6 +125,15 @@ class Server:
         with self.site.engine.connect().execution_options(writing=True) as db, db.begin():
             found = db.execute(text(statement), values)
             return found.all() if found.returns_rows else []
+
+    def logged(self, answer: Answer) -> dict[str, Any]:
+        """The log line of an answer, which is written once the client has it."""
+        while True:
+            for record in list(self.records):
+                fields: dict[str, Any] = record.__dict__.get("fields", {})
+                if record.getMessage() == "request" and fields["id"] == answer.headers["x-request-id"]:
+                    return fields | {"line": JsonLines().format(record)}
+            time.sleep(0.001)
 
     def failures(self) -> list[str]:
         """What the server says went wrong with itself."""
