@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import os
+import socket
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import click
 
+from patchpm.atomic_write import explained
 from patchpm.cli.extra import needs_extra
 from patchpm.cli.output import note
+from patchpm.errors import CannotError
 from patchpm.settings import SERVER_LOG_LEVEL, SERVER_OPTIONS, Folders
+
+_LAST_SECONDS = 10
+"""How long requests that are running when the server is told to stop may still take."""
+_BACKLOG = 2048
 
 
 def store_options(function: click.decorators.FC) -> click.decorators.FC:
@@ -35,7 +43,8 @@ def store_options(function: click.decorators.FC) -> click.decorators.FC:
 def data_folder(data: Path | None) -> Path:
     """The folder of an embedded server, made if it is not there."""
     folder = (data or Folders.of_user().data / "server").absolute()
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with explained(folder):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return folder
 
 
@@ -86,7 +95,8 @@ def serve_command(
     once. With PostgreSQL and a bucket any number of servers do the same work behind a load balancer.
     """
     with needs_extra("server"):
-        import uvicorn
+        from uvicorn import Config, Server
+        from uvicorn.supervisors import Multiprocess
 
         from patchpm.server.accounts import first_token
         from patchpm.server.app import build_app
@@ -100,28 +110,56 @@ def serve_command(
         closed=closed,
         limits=Limits(file=max_file * MEBIBYTE),
     )
-    log_to_stderr(log_level)
-    site = open_site(options)
-    token = first_token(site.accounts)
-    if token is not None:
-        note(f"made the user admin; this token is shown once and kept nowhere: {token}")
-    shared: dict[str, Any] = {
-        "host": host,
-        "port": port,
-        "log_config": None,
-        "access_log": False,
-        "server_header": False,
-        "proxy_headers": bool(proxies),
-        "forwarded_allow_ips": list(proxies) or None,
-        "timeout_keep_alive": 30,
-        "timeout_graceful_shutdown": 30,
-    }
-    note(f"serving at http://{host}:{port}; stop with Ctrl-C")
-    if workers == 1:
-        uvicorn.run(build_app(site), **shared)
-        return
-    with tempfile.TemporaryDirectory(prefix="patchpm-metrics-") as folder:
-        os.environ[MULTIPROCESS] = folder
+    with _listening(host, port) as listening, ExitStack() as stack:
+        site = open_site(options)
+        log_to_stderr(log_level)
+        token = first_token(site.accounts)
+        if token is not None:
+            note(f"made the user admin; this token is shown once and kept nowhere: {token}")
+        shared: dict[str, Any] = {
+            "log_config": None,
+            "loop": "asyncio",
+            "access_log": False,
+            "server_header": False,
+            "proxy_headers": bool(proxies),
+            "forwarded_allow_ips": list(proxies) or None,
+            "timeout_keep_alive": 30,
+            "timeout_graceful_shutdown": _LAST_SECONDS,
+        }
+        shown = f"[{host}]" if ":" in host else host
+        note(f"serving at http://{shown}:{listening.getsockname()[1]}; stop with Ctrl-C")
+        if workers == 1:
+            Server(Config(build_app(site), **shared)).run([listening])
+            return
+        os.environ[MULTIPROCESS] = stack.enter_context(tempfile.TemporaryDirectory(prefix="patchpm-metrics-"))
         os.environ[SERVER_OPTIONS] = options.to_json()
         os.environ[SERVER_LOG_LEVEL] = log_level
-        uvicorn.run("patchpm.server.app:of_environment", factory=True, workers=workers, **shared)
+        config = Config("patchpm.server.app:of_environment", factory=True, workers=workers, **shared)
+        Multiprocess(config, [listening]).run()
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    """A socket at an address.
+
+    Raises:
+        CannotError: `cannot-listen`.
+    """
+    opened = None
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
+        # Without the protocol named, asyncio would leave small answers waiting for acknowledgements.
+        opened = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        opened.bind((host, port))
+        opened.listen(_BACKLOG)
+    except (OSError, UnicodeError) as error:
+        if opened is not None:
+            opened.close()
+        raise CannotError(
+            "cannot-listen",
+            f"the server cannot listen at {host} port {port}",
+            why=getattr(error, "strerror", None) or str(error),
+            next="is another server running there? --port takes another number, and --port 0 any that is free",
+        ) from None
+    opened.set_inheritable(True)
+    return opened

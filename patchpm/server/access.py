@@ -37,6 +37,10 @@ class Caller:
         """Whether repositories of a namespace may be made and changed."""
         return self.scope == WRITE and self._role(namespace) in (WRITE, ADMIN)
 
+    def may_offer(self, namespace: str) -> bool:
+        """Whether pull requests may be offered to repositories of a namespace that may be read."""
+        return self.name is not None and self.scope == WRITE and self.only in (None, namespace)
+
     def may_manage(self, namespace: str) -> bool:
         """Whether repositories of a namespace may be deleted, hidden and shown."""
         return self.scope == WRITE and self._role(namespace) == ADMIN

@@ -15,12 +15,15 @@ from sqlalchemy.exc import IntegrityError as DatabaseConflict
 
 from patchpm.errors import CannotError, UsageError
 from patchpm.server.access import ANYONE, ROLES, SCOPES, WRITE, Caller
-from patchpm.server.database import WRITING
+from patchpm.server.commit_body import is_storable
+from patchpm.server.database import SINGLE, WRITING
 from patchpm.server.tables import members, namespaces, tokens
 
 USER, ORG = "user", "org"
 _NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9]|[._-](?=[A-Za-z0-9])){0,38}", re.ASCII)
-_RESERVED: Final = frozenset({"api", "datasets", "health", "metrics", "models", "ready", "spaces", "uploads"})
+_RESERVED: Final = frozenset(
+    {"api", "datasets", "health", "metrics", "models", "ready", "resolve", "spaces", "uploads"}
+)
 """Names that would hide what the server itself answers."""
 _PREFIX: Final = "ppm_"
 """So that scanners for leaked secrets can find tokens."""
@@ -53,9 +56,11 @@ class Accounts:
     def caller(self, secret: str) -> Caller | None:
         """Whoever a token stands for; None for one that is unknown, expired or revoked."""
         now = datetime.now(UTC)
+        of_token = (tokens.c.user, tokens.c.scope, tokens.c.namespace, tokens.c.label)
         wanted = (
-            select(tokens.c.user, tokens.c.scope, tokens.c.namespace, tokens.c.label, namespaces.c.is_admin)
+            select(*of_token, namespaces.c.is_admin, members.c.org, members.c.role)
             .join(namespaces, namespaces.c.name == tokens.c.user)
+            .outerjoin(members, members.c.user == tokens.c.user)
             .where(
                 tokens.c.sha256 == _digest(secret),
                 tokens.c.revoked.is_(None),
@@ -63,12 +68,12 @@ class Accounts:
                 namespaces.c.disabled.is_(False),
             )
         )
-        with self._engine.connect() as db:
-            row = db.execute(wanted).one_or_none()
-            if row is None:
-                return None
-            of_user = select(members.c.org, members.c.role).where(members.c.user == row.user)
-            roles = {member.org: member.role for member in db.execute(of_user)}
+        with self._engine.connect().execution_options(**SINGLE) as db:
+            rows = db.execute(wanted).all()
+        if not rows:
+            return None
+        row = rows[0]
+        roles = {member.org: member.role for member in rows if member.org is not None}
         return Caller(row.user, row.is_admin, row.scope, row.namespace, roles, row.label)
 
     def add(self, kind: str, name: str, *, is_admin: bool = False) -> None:
@@ -161,6 +166,8 @@ class Accounts:
         self._require(user, USER)
         if scope not in SCOPES:
             raise UsageError("invalid-scope", f"{scope!r} is no scope", why=f"scopes are {', '.join(SCOPES)}")
+        if not is_storable(label):
+            raise UsageError("invalid-label", "the label of a token must be text")
         if namespace is not None and self.kind(namespace) is None:
             raise CannotError("unknown-account", f"there is no account {namespace}")
         secret = _PREFIX + secrets.token_hex(20)

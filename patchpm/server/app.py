@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import re
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Final
 
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
+from starlette.concurrency import run_in_threadpool
+from starlette.convertors import Convertor, register_url_convertor
+from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute, Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocketClose
 
-from patchpm.server.call import Answer, Handler
+from patchpm.server.call import KINDS, Answer, Handler
 from patchpm.server.log import LOG, log_to_stderr
-from patchpm.server.refusal import RefusedError
+from patchpm.server.refusal import RefusedError, refusal_of
 from patchpm.server.routes import accounts, commits, files, operations, pulls, refs, repos, uploads
 from patchpm.server.site import Options, Site, open_site
 from patchpm.settings import SERVER_LOG_LEVEL, SERVER_OPTIONS
 
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
-_REPO: Final = "/api/{kind}/{namespace}/{name}"
+_REPO: Final = "/api/{kind:kind}/{namespace}/{name}"
 
 
 def of_environment() -> ASGIApp:
@@ -35,24 +38,36 @@ def of_environment() -> ASGIApp:
 
 def build_app(site: Site) -> ASGIApp:
     """The application of an open server."""
-    app = Starlette(routes=_routes(), exception_handlers={RefusedError: _refuse, 404: _unknown, 405: _unknown})
-    app.state.site = site
-    return _Edge(app, site)
+
+    @asynccontextmanager
+    async def running(_: object) -> AsyncIterator[None]:
+        counting = asyncio.create_task(site.downloads.keep())
+        try:
+            yield
+        finally:
+            counting.cancel()
+            await run_in_threadpool(site.downloads.flush)
+
+    router = Router(routes(), redirect_slashes=False, default=_unknown, lifespan=running)
+    return _Edge(router, site)
 
 
-def _routes() -> list[BaseRoute]:
+def routes() -> list[BaseRoute]:
+    """What is answered. Downloads come first, since there are most of them."""
     return [
-        _route("GET", "/", operations.front),
-        _route("GET", "/health", operations.health),
-        _route("GET", "/ready", operations.ready),
+        _route("GET", "/{kind:kind}/{namespace}/{name}/resolve/{revision}/{path:path}", files.resolve),
+        _route("GET", "/{namespace}/{name}/resolve/{revision}/{path:path}", files.resolve),
+        _open("GET", "/", operations.front),
+        _open("GET", "/health", operations.health),
+        _open("GET", "/ready", operations.ready),
         _route("GET", "/metrics", operations.metrics),
-        _route("GET", "/api/agent-harnesses", operations.harnesses),
-        _route("HEAD", "/api/telemetry/{topic:path}", operations.telemetry),
+        _open("GET", "/api/agent-harnesses", operations.harnesses),
+        _open("HEAD", "/api/telemetry/{topic:path}", operations.telemetry),
         _route("GET", "/api/whoami-v2", accounts.whoami),
         _route("POST", "/api/validate-yaml", commits.validate_card, body=_json),
         _route("POST", "/api/repos/create", repos.create, body=_json),
         _route("DELETE", "/api/repos/delete", repos.delete, body=_json),
-        _route("GET", "/api/{kind}", repos.listing),
+        _route("GET", "/api/{kind:kind}", repos.listing),
         _route("GET", _REPO, repos.info),
         _route("GET", _REPO + "/revision/{revision}", repos.info),
         _route("PUT", _REPO + "/settings", repos.settings, body=_json),
@@ -73,16 +88,18 @@ def _routes() -> list[BaseRoute]:
         _route("POST", _REPO + "/discussions/{number}/comment", pulls.comment, body=_json),
         _route("POST", _REPO + "/discussions/{number}/status", pulls.set_status, body=_json),
         _route("POST", _REPO + "/discussions/{number}/merge", pulls.merge, body=_json),
-        Route("/uploads/{sha256}", uploads.receive, methods=["PUT"]),
+        Route("/uploads/{sha256}", uploads.Receiver(), methods=["PUT"]),
+        _route("POST", "/{kind:kind}/{namespace}/{name}.git/info/lfs/objects/batch", uploads.batch, body=_json),
         _route("POST", "/{namespace}/{name}.git/info/lfs/objects/batch", uploads.batch, body=_json),
-        _route("POST", "/{kind}/{namespace}/{name}.git/info/lfs/objects/batch", uploads.batch, body=_json),
-        _route("GET", "/{namespace}/{name}/resolve/{revision}/{path:path}", files.resolve),
-        _route("GET", "/{kind}/{namespace}/{name}/resolve/{revision}/{path:path}", files.resolve),
     ]
 
 
 def _route(method: str, path: str, handler: Handler, *, body: Callable[[Site], int] | None = None) -> Route:
-    return Route(path, Answer(handler, body=body, needs_token=body is _commit).__call__, methods=[method])
+    return Route(path, Answer(handler, body=body, needs_token=body is _commit), methods=[method])
+
+
+def _open(method: str, path: str, handler: Handler) -> Route:
+    return Route(path, Answer(handler, is_open=True), methods=[method])
 
 
 def _json(site: Site) -> int:
@@ -93,14 +110,28 @@ def _commit(site: Site) -> int:
     return site.limits.commit
 
 
-def _refuse(_: Request, error: Exception) -> Response:
-    assert isinstance(error, RefusedError)
-    return error.response()
+async def _unknown(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "websocket":
+        await WebSocketClose()(scope, receive, send)
+    else:
+        raise HTTPException(404)
 
 
-def _unknown(request: Request, error: Exception) -> Response:
-    status = getattr(error, "status_code", 404)
-    return RefusedError(status, f"This registry does not answer {request.method} {request.url.path[:200]}").response()
+class _Kind(Convertor[str]):
+    """The part of a path that says what repositories hold."""
+
+    regex = "|".join(KINDS)
+
+    def convert(self, value: str) -> str:
+        """It stays text."""
+        return value
+
+    def to_string(self, value: str) -> str:
+        """It is text."""
+        return value
+
+
+register_url_convertor("kind", _Kind())
 
 
 class _Edge:
@@ -111,25 +142,29 @@ class _Edge:
         site: Where requests are counted.
     """
 
-    def __init__(self, app: Starlette, site: Site) -> None:
+    def __init__(self, app: Router, site: Site) -> None:
         self._app = app
         self._site = site
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["app"] = self._app
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        scope["patchpm.site"] = self._site
         # A branch `refs/pr/1` arrives as `refs%2Fpr%2F1`; decoded before routing, it would be three parts of the path.
         scope["path"] = scope["raw_path"].partition(b"?")[0].decode("ascii", "replace")
         began = time.perf_counter()
         answer = _Seen(send, _request_id(scope))
         try:
             await self._app(scope, receive, answer)
-        except Exception:
-            LOG.exception("failed", extra={"fields": {"id": answer.id, "path": scope["path"][:500]}})
+        except Exception as error:
+            refused = refusal_of(error, f"{scope['method']} {scope['path']}")
+            if refused is None or refused.status >= 500 or answer.status:
+                LOG.exception("failed", extra={"fields": {"id": answer.id, "path": scope["path"][:500]}})
             if not answer.status:
-                problem = RefusedError(500, f"Internal error; its id is {answer.id}").response()
-                await problem(scope, receive, answer)
+                refused = refused or RefusedError(500, f"Internal error; its id is {answer.id}")
+                await refused.response()(scope, receive, answer)
         finally:
             seconds = time.perf_counter() - began
             route = getattr(scope.get("route"), "path", "none")

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
-from patchpm.atomic_write import sync_folder, write_atomic
+from patchpm.atomic_write import explained, sync_folder, write_atomic
 from patchpm.errors import NetworkError
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 PIECE: Final = 1024 * 1024
 _LINK_SECONDS: Final = timedelta(minutes=10)
+_ABANDONED_SECONDS: Final = 24 * 3600
 
 
 class Blobs(Protocol):
@@ -47,6 +50,9 @@ class Blobs(Protocol):
     def staging(self) -> Path:
         """A local folder for uploads that are on their way."""
 
+    def check(self) -> None:
+        """Raise whatever comes up if the store cannot be used."""
+
 
 class FolderBlobs:
     """Blobs in a folder, as `<first two digits>/<digest>`.
@@ -57,12 +63,16 @@ class FolderBlobs:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self.staging().mkdir(parents=True, exist_ok=True)
+        with explained(root):
+            self.staging().mkdir(parents=True, exist_ok=True)
+        self._drop_abandoned()
 
     def put(self, sha256: str, data: bytes) -> None:
         """See `Blobs.put`."""
         path = self._path(sha256)
-        if not path.exists():
+        if path.exists():
+            sync_folder(path.parent)  # whoever wrote it may not have come that far
+        else:
             self._make_room(path)
             write_atomic(path, data)
 
@@ -98,8 +108,20 @@ class FolderBlobs:
         """See `Blobs.staging`."""
         return self._root / "staging"
 
+    def check(self) -> None:
+        """See `Blobs.check`."""
+        if not os.access(self.staging(), os.W_OK):
+            raise FileNotFoundError(self.staging())
+
     def _path(self, sha256: str) -> Path:
         return self._root / sha256[:2] / sha256
+
+    def _drop_abandoned(self) -> None:
+        """Remove uploads that servers left behind when they were killed."""
+        for file in self.staging().iterdir():
+            with suppress(FileNotFoundError):
+                if time.time() - file.stat().st_mtime > _ABANDONED_SECONDS:
+                    file.unlink()
 
     def _make_room(self, path: Path) -> None:
         if not path.parent.is_dir():
@@ -116,7 +138,7 @@ class BucketBlobs:
 
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
-        self._staging = Path(tempfile.mkdtemp(prefix="patchpm-uploads-"))
+        self._staging = tempfile.TemporaryDirectory(prefix="patchpm-uploads-")
 
     def put(self, sha256: str, data: bytes) -> None:
         """See `Blobs.put`."""
@@ -153,7 +175,12 @@ class BucketBlobs:
 
     def staging(self) -> Path:
         """See `Blobs.staging`."""
-        return self._staging
+        return Path(self._staging.name)
+
+    def check(self) -> None:
+        """See `Blobs.check`: that an object is missing says nothing of the bucket, so it is listed."""
+        for _ in self._store.list("blobs", chunk_size=1):
+            break
 
     def _path(self, sha256: str) -> str:
         return f"blobs/{sha256[:2]}/{sha256}"
@@ -175,7 +202,7 @@ def open_blobs(where: str) -> Blobs:
     from obstore.exceptions import BaseError
 
     try:
-        blobs.size("0" * 64)
+        blobs.check()
     except BaseError as error:
         why = str(error).split("\n", 1)[0][:300]
         raise NetworkError("unreachable", "the bucket cannot be used", why=why) from None

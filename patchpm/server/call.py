@@ -14,8 +14,9 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, QueryParams
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
-from patchpm.server.access import Caller
+from patchpm.server.access import ANYONE, Caller
 from patchpm.server.accounts import caller_of
 from patchpm.server.commit_body import is_storable
 from patchpm.server.history import Commit
@@ -23,7 +24,8 @@ from patchpm.server.ledger import Repo
 from patchpm.server.refusal import RefusedError, malformed, no_repo, no_revision
 from patchpm.server.site import Site
 
-_KINDS: Final = {"models": "model", "datasets": "dataset"}
+KINDS: Final = {"models": "model", "datasets": "dataset"}
+"""What repositories hold, by how paths name it."""
 _HOST: Final = re.compile(r"[A-Za-z0-9.:\[\]_-]{1,255}", re.ASCII)
 
 
@@ -42,6 +44,11 @@ class Call:
     headers: Headers
     body: bytes
 
+    @property
+    def kind(self) -> str:
+        """`model` or `dataset`."""
+        return KINDS[self.path.get("kind", "models")]
+
     def repo(self, *, write: bool = False) -> Repo:
         """The repository that the path names, which the caller may read, and write if asked.
 
@@ -49,14 +56,27 @@ class Call:
             RefusedError: 404 for one that is not there or that the caller may not know of, 401 or 403 for one that they
                 may not change.
         """
-        kind = _KINDS.get(self.path.get("kind", "models"))
         namespace, name = self.path["namespace"], self.path["name"]
-        found = None if kind is None else self.site.ledger.repo(kind, namespace, name)
+        found = self.site.ledger.repo(self.kind, namespace, name)
         if found is None or (found.private and not self.caller.may_read(namespace)):
             raise no_repo(f"{namespace}/{name}")
         if write:
             self.require_write(namespace)
         return found
+
+    def place(self) -> tuple[int, bool, Commit]:
+        """Repository, whether it is private, and commit, all as the path names them and the caller may read them.
+
+        Raises:
+            RefusedError: 404.
+        """
+        namespace, name, revision = self.path["namespace"], self.path["name"], self.path["revision"]
+        found = self.site.ledger.place(self.kind, namespace, name, revision)
+        if found is None or (found.private and not self.caller.may_read(namespace)):
+            raise no_repo(f"{namespace}/{name}")
+        if found.commit is None:
+            raise no_revision(revision)
+        return found.repo, found.private, found.commit
 
     def require_write(self, namespace: str) -> None:
         """Refuse a caller who may not change what a namespace has.
@@ -95,7 +115,7 @@ class Call:
             RefusedError: 400.
         """
         try:
-            found = json.loads(self.body or b"{}")
+            found = json.loads(self.body.decode() or "{}")
         except (ValueError, RecursionError):
             raise malformed("The body is not JSON") from None
         if not isinstance(found, dict):
@@ -125,26 +145,38 @@ class Answer:
         handler: Answers.
         body: Greatest body that is read.
         needs_token: Refuse requests without a token before their body is read.
+        is_open: Answer everyone alike, also where the server is closed.
     """
 
-    def __init__(self, handler: Handler, *, body: Callable[[Site], int] | None = None, needs_token: bool = False):
+    def __init__(
+        self,
+        handler: Handler,
+        *,
+        body: Callable[[Site], int] | None = None,
+        needs_token: bool = False,
+        is_open: bool = False,
+    ) -> None:
         self._handler = handler
         self._body = body
         self._needs_token = needs_token
+        self._is_open = is_open
 
-    async def __call__(self, request: Request) -> Response:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
+        request = Request(scope, receive)
         if self._body is None:
-            return await run_in_threadpool(self._answer, request, b"")
-        site: Site = request.app.state.site
-        caller = await run_in_threadpool(authenticated, site, request)
-        if self._needs_token:
-            required(caller)
-        body = b"".join([piece async for piece in pieces_of(request, self._body(site), site.limits.silence)])
-        return await run_in_threadpool(self._answer, request, body, caller)
+            response = await run_in_threadpool(self._answer, request, b"", ANYONE if self._is_open else None)
+        else:
+            site = site_of(request)
+            caller = await run_in_threadpool(authenticated, site, request)
+            if self._needs_token:
+                required(caller)
+            body = b"".join([piece async for piece in pieces_of(request, self._body(site), site.limits.silence)])
+            response = await run_in_threadpool(self._answer, request, body, caller)
+        await response(scope, receive, send)
 
-    def _answer(self, request: Request, body: bytes, caller: Caller | None = None) -> Response:
-        site: Site = request.app.state.site
+    def _answer(self, request: Request, body: bytes, caller: Caller | None) -> Response:
+        site = site_of(request)
         call = Call(
             site=site,
             caller=caller or authenticated(site, request),
@@ -158,6 +190,12 @@ class Answer:
         if not all(is_storable(value) for value in call.query.values()):
             raise malformed("The query has characters that no name has")
         return self._handler(call)
+
+
+def site_of(request: Request) -> Site:
+    """The server that a request came to."""
+    site: Site = request.scope["patchpm.site"]
+    return site
 
 
 def authenticated(site: Site, request: Request) -> Caller:
@@ -193,8 +231,11 @@ async def pieces_of(request: Request, limit: int, silence: float) -> AsyncIterat
         RefusedError: 413 or 408.
     """
     length = request.headers.get("content-length", "0")
-    if not length.isdecimal() or int(length[:20]) > limit:
-        raise RefusedError(413, f"The body is larger than {limit:,} bytes")
+    # Whatever of the body was not read is not waited for.
+    close = {"Connection": "close"}
+    too_large = RefusedError(413, f"The body is larger than {limit:,} bytes", headers=close)
+    if not length.isdecimal() or len(length) > 18 or int(length) > limit:
+        raise too_large
     size = 0
     stream = request.stream()
     while True:
@@ -204,12 +245,12 @@ async def pieces_of(request: Request, limit: int, silence: float) -> AsyncIterat
         except StopAsyncIteration:
             return
         except TimeoutError:
-            raise RefusedError(408, "The body did not arrive in time", headers={"Connection": "close"}) from None
+            raise RefusedError(408, "The body did not arrive in time", headers=close) from None
         except ClientDisconnect:
-            raise RefusedError(400, "The body is not whole") from None
+            raise RefusedError(400, "The body is not whole", headers=close) from None
         size += len(piece)
         if size > limit:
-            raise RefusedError(413, f"The body is larger than {limit:,} bytes", headers={"Connection": "close"})
+            raise too_large
         yield piece
 
 
@@ -230,7 +271,9 @@ def plain(part: str) -> str:
 
 def _base_url(request: Request) -> str:
     # Clients refuse addresses of another host than the one they asked, so it is their word that counts.
-    host = request.headers.get("host", "")
+    host = request.headers.get("host")
+    if host is None:  # as HTTP/1.0 may; HTTP servers refuse it of later ones
+        return ""
     if not _HOST.fullmatch(host):
         raise malformed("The Host header is no host")
     return f"{request.scope['scheme']}://{host}{request.scope.get('root_path', '')}"

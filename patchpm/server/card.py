@@ -9,9 +9,12 @@ from typing import Any, Final
 
 import yaml
 
+from patchpm.server.commit_body import is_storable
+
 CARD: Final = "README.md"
 _FRONT: Final = re.compile(r"\A\ufeff?---[ \t]*\r?\n(.*?)\r?\n---[ \t]*(?:\r?\n|\Z)", re.DOTALL)
-_MAX_FRONT: Final = 100_000
+_MAX_FRONT: Final = 50_000
+_GREATEST: Final = 2**63
 _MAX_TAGS: Final = 500
 _MAX_TAG: Final = 200
 _PREFIXED: Final = {"license": "license", "datasets": "dataset", "base_model": "base_model"}
@@ -50,7 +53,9 @@ def read_card(text: str) -> dict[str, Any]:
     try:
         card = yaml.load(found[1], _Loader)
         return {} if card is None else _plain(card)
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
+    except CardError:
+        raise
+    except Exception as error:  # the loader trips over wrong scalars in every way: AttributeError, KeyError, ...
         raise CardError(f"the metadata of README.md is not YAML: {str(error)[:200]}") from None
 
 
@@ -74,7 +79,7 @@ def _texts(value: object) -> list[str]:
 def _plain(value: object) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise CardError("the metadata of README.md is not a mapping")
-    return {str(key): _json(item) for key, item in value.items()}
+    return {_text(str(key)): _json(item) for key, item in value.items()}
 
 
 def _json(value: object) -> object:
@@ -82,8 +87,14 @@ def _json(value: object) -> object:
         return _plain(value)
     if isinstance(value, list):
         return [_json(item) for item in value]
-    if value is None or isinstance(value, bool | int | str):
+    if isinstance(value, int) and abs(value) >= _GREATEST:
+        raise CardError("a number in the metadata of README.md is too large")
+    if value is None or isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value)):
         return value
-    if isinstance(value, float) and math.isfinite(value):
-        return value
-    return str(value)
+    return _text(str(value))
+
+
+def _text(text: str) -> str:
+    if not is_storable(text):
+        raise CardError("the metadata of README.md has characters that are none")
+    return text

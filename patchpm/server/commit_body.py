@@ -12,6 +12,9 @@ from typing import Any, Final
 
 MAX_CHANGES: Final = 10_000
 MAX_PATH: Final = 1024
+"""Bytes of UTF-8; PostgreSQL indexes no more than some 2,700."""
+MAX_TITLE: Final = 1000
+MAX_MESSAGE: Final = 65_536
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _SHA1: Final = re.compile(r"[0-9a-f]{40}")
 
@@ -79,7 +82,8 @@ def read_commit(body: bytes) -> CommitBody:
     parent = header.get("parentCommit")
     if parent is not None and not (isinstance(parent, str) and _SHA1.fullmatch(parent)):
         raise MalformedError("parentCommit is no commit")
-    return CommitBody(_text(header, "summary", 0), _text(header, "description", 0, default=""), parent, changes)
+    title, message = _text(header, "summary", 0), _text(header, "description", 0, default="")
+    return CommitBody(title[:MAX_TITLE], message[:MAX_MESSAGE], parent, changes)
 
 
 def check_path(path: str) -> str:
@@ -90,7 +94,8 @@ def check_path(path: str) -> str:
     """
     segments = path.split("/")
     inside = all(segment and segment not in (".", "..", ".git") for segment in segments)
-    if not inside or len(path) > MAX_PATH or not path.isprintable() or "\\" in path:
+    storable = path.isprintable() and "\\" not in path
+    if not inside or not storable or len(path.encode()) > MAX_PATH:
         raise MalformedError(f"{path[:200]!r} is no path of a file")
     return path
 
@@ -102,7 +107,7 @@ def is_storable(text: str) -> bool:
 
 def _item(number: int, line: bytes) -> tuple[str, dict[str, Any]]:
     try:
-        item = json.loads(line)
+        item = json.loads(line.decode())
     except (ValueError, RecursionError) as error:
         raise MalformedError(f"line {number} is not JSON") from error
     if not isinstance(item, dict) or not isinstance(item.get("value"), dict) or not isinstance(item.get("key"), str):

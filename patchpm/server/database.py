@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from typing import Final
 
-from sqlalchemy import Connection, Engine, create_engine, event, insert, make_url, select
+from sqlalchemy import Connection, Engine, create_engine, event, func, insert, make_url, select
 from sqlalchemy.exc import ArgumentError, IntegrityError, NoSuchModuleError, SQLAlchemyError
 
 from patchpm.errors import CannotError, NetworkError, UsageError
@@ -13,6 +13,10 @@ from patchpm.server.tables import SCHEMA, metadata, settings
 
 WRITING: Final = {"writing": True}
 """Execution options of a transaction that writes."""
+SINGLE: Final = {"single": True}
+"""Execution options of a connection that reads with one statement, which needs no transaction around it."""
+_MAKING_TABLES: Final = 0x7061746368
+"""Key of the lock, in PostgreSQL, of servers that start at the same moment."""
 _BUSY_MILLISECONDS: Final = 30_000
 
 
@@ -29,7 +33,10 @@ def open_database(url: str) -> Engine:
     """
     engine = _engine(url)
     try:
-        metadata.create_all(engine)
+        with engine.connect().execution_options(**WRITING) as db, db.begin():
+            if db.dialect.name == "postgresql":
+                db.execute(select(func.pg_advisory_xact_lock(_MAKING_TABLES)))
+            metadata.create_all(db)
         version = int(shared_setting(engine, "schema", str(SCHEMA)))
     except SQLAlchemyError as error:
         raise NetworkError(
@@ -67,10 +74,11 @@ def _engine(url: str) -> Engine:
     try:
         parsed = make_url(url)
         if parsed.get_backend_name() == "postgresql":
-            return create_engine(parsed.set(drivername="postgresql+psycopg"), pool_size=8, max_overflow=32)
+            driver = parsed.set(drivername="postgresql+psycopg")
+            return create_engine(driver, pool_size=8, max_overflow=32, hide_parameters=True)
         if parsed.get_backend_name() != "sqlite":
             raise ArgumentError(f"{parsed.get_backend_name()} is neither sqlite nor postgresql")
-        engine = create_engine(parsed, pool_size=8, max_overflow=64)
+        engine = create_engine(parsed, pool_size=8, max_overflow=64, hide_parameters=True)
     except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
         raise UsageError(
             "unsupported-database",
@@ -97,5 +105,6 @@ def _set_up_sqlite(connection: object, _record: object) -> None:
 
 def _begin_sqlite(connection: Connection) -> None:
     # A reader that turns writer can be refused at once, whatever the timeout; so writers say so at the start.
-    writing = connection.get_execution_options().get("writing", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+    options = connection.get_execution_options()
+    if not options.get("single", False):
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("writing", False) else "BEGIN")

@@ -12,12 +12,27 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, Engine, Row, bindparam, func, select
 from sqlalchemy import and_ as both
 
+from patchpm.server.database import SINGLE
+from patchpm.server.recent import Recent
 from patchpm.server.tables import commits, entries, lines
 
 _PAGE: Final = 500
+_KEPT: Final = 8192
+# Made once: to put a statement together costs more than to run it.
+_ORIGIN: Final = select(lines.c.from_line, lines.c.from_number).where(lines.c.id == bindparam("id"))
+_NEWEST: Final = (
+    select(entries)
+    .where(
+        entries.c.line == bindparam("line"),
+        entries.c.path == bindparam("path"),
+        entries.c.number <= bindparam("number"),
+    )
+    .order_by(entries.c.number.desc())
+    .limit(1)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +74,7 @@ class History:
     def entry(self, commit: Commit, path: str) -> Entry | None:
         """One file of a commit."""
         for line, number in self._ancestry(commit):
-            newest = (
-                select(entries)
-                .where(entries.c.line == line, entries.c.path == path, entries.c.number <= number)
-                .order_by(entries.c.number.desc())
-                .limit(1)
-            )
-            row = self._db.execute(newest).one_or_none()
+            row = self._db.execute(_NEWEST, {"line": line, "path": path, "number": number}).one_or_none()
             if row is not None:
                 return _entry(row)
         return None
@@ -93,14 +102,15 @@ class History:
             for row in self._db.execute(wanted.order_by(commits.c.number.desc())).mappings():
                 yield Commit(**row)
 
-    def _ancestry(self, commit: Commit) -> list[tuple[int, int]]:
+    def _ancestry(self, commit: Commit) -> Iterator[tuple[int, int]]:
         """The lines that a commit's files are on, its own first, each with the last number that counts."""
-        found = [(commit.line, commit.number)]
-        while True:
-            row = self._db.execute(select(lines).where(lines.c.id == found[-1][0])).one()
-            if row.from_line is None:
-                return found
-            found.append((row.from_line, row.from_number))
+        line, number = commit.line, commit.number
+        while line is not None:
+            yield line, number
+            origin = self._db.execute(_ORIGIN, {"id": line}).one_or_none()
+            if origin is None:  # the repository went at the same moment
+                return
+            line, number = origin
 
     def _line(self, line: int, number: int, folder: str, after: str) -> Iterator[Row[tuple[object, ...]]]:
         # In pages along the primary key, so that a listing costs what is read of it.
@@ -120,6 +130,28 @@ class History:
             if len(page) < _PAGE:
                 return
             after = page[-1].path
+
+
+class Entries:
+    """Single files of commits. What a commit holds never changes, so what was asked for lately is kept.
+
+    Args:
+        engine: The database of the ledger.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._known: Recent[tuple[str, str], Entry] = Recent(_KEPT)
+
+    def get(self, commit: Commit, path: str) -> Entry | None:
+        """See `History.entry`."""
+        found = self._known.get((commit.sha, path))
+        if found is None:
+            with self._engine.connect().execution_options(**SINGLE) as db:
+                found = History(db).entry(commit, path)
+            if found is not None:
+                self._known.keep((commit.sha, path), found)
+        return found
 
 
 def _entry(row: Row[tuple[object, ...]]) -> Entry | None:

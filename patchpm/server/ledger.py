@@ -13,16 +13,39 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, Select, and_, delete, insert, or_, select, update
+from sqlalchemy import Connection, Engine, Select, and_, bindparam, delete, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError as DatabaseConflict
 
-from patchpm.server.database import WRITING
-from patchpm.server.history import Commit, Entry, History
-from patchpm.server.tables import commits, entries, lines, refs, repo_tags, repos
+from patchpm.server.database import SINGLE, WRITING
+from patchpm.server.history import Commit, Entry
+from patchpm.server.recent import Recent
+from patchpm.server.tables import commits, entries, lines, pulls, refs, repo_tags, repos
 
 MAIN: Final = "main"
 BRANCH, TAG, PULL = "branch", "tag", "pr"
+OPEN, CLOSED, MERGED = "open", "closed", "merged"
+"""What becomes of a pull request."""
 _PULL_PREFIX: Final = "refs/pr/"
+_KEPT_COMMITS: Final = 4096
+_PLACE: Final = (
+    select(repos.c.id, repos.c.private, commits)
+    .outerjoin(
+        refs,
+        and_(
+            refs.c.repo == repos.c.id,
+            refs.c.name == bindparam("ref"),
+            refs.c.kind.in_(bindparam("kinds", expanding=True)),
+        ),
+    )
+    .outerjoin(commits, commits.c.sha == refs.c.sha)
+    .where(
+        repos.c.kind == bindparam("of"),
+        repos.c.namespace == bindparam("namespace"),
+        repos.c.name == bindparam("repo_name"),
+    )
+    .order_by(refs.c.kind.desc())
+    .limit(1)
+)
 
 
 class TakenError(Exception):
@@ -63,11 +86,20 @@ class Ref:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """A commit of a repository, with no more than giving out one of its files takes."""
+
+    repo: int
+    private: bool
+    commit: Commit | None
+    """None for a revision that is not there."""
+
+
+@dataclass(frozen=True, slots=True)
 class Removal:
-    """A file, or all below a folder, that a commit takes away."""
+    """A file that a commit takes away."""
 
     path: str
-    is_folder: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +128,7 @@ class Ledger:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._commits: Recent[tuple[int, str], Commit] = Recent(_KEPT_COMMITS)
 
     def create(self, kind: str, namespace: str, name: str, *, private: bool, author: str) -> Repo:
         """Make an empty repository, with a first commit on `main`.
@@ -116,9 +149,22 @@ class Ledger:
     def repo(self, kind: str, namespace: str, name: str) -> Repo | None:
         """The repository of that name."""
         wanted = select(repos).where(repos.c.kind == kind, repos.c.namespace == namespace, repos.c.name == name)
-        with self._engine.connect() as db:
+        with self._engine.connect().execution_options(**SINGLE) as db:
             row = db.execute(wanted).mappings().one_or_none()
         return None if row is None else Repo(**row)
+
+    def place(self, kind: str, namespace: str, name: str, revision: str) -> Place | None:
+        """What a path of a download names, in one statement, or two for a SHA that was not asked for lately."""
+        names = _names_of(revision)
+        wanted = {"of": kind, "namespace": namespace, "repo_name": name, "ref": names[0][1]}
+        with self._engine.connect().execution_options(**SINGLE) as db:
+            row = db.execute(_PLACE, wanted | {"kinds": [kind for kind, _ in names]}).one_or_none()
+            if row is None:
+                return None
+            repo, private, *of_commit = row
+            if of_commit[0] is not None:
+                return Place(repo, private, Commit(*of_commit))
+            return Place(repo, private, self._by_sha(db, repo, revision))
 
     def delete(self, repo: Repo) -> None:
         """Drop a repository with all that is in it.
@@ -138,21 +184,13 @@ class Ledger:
         with self._writing(repo.full_name) as db:
             db.execute(update(repos).where(repos.c.id == repo.id).values(private=private))
 
-    def count_download(self, repo: Repo) -> None:
-        """Count one download."""
-        with self._writing(repo.full_name) as db:
-            db.execute(update(repos).where(repos.c.id == repo.id).values(downloads=repos.c.downloads + 1))
-
     def find(self, repo: Repo, revision: str) -> Commit | None:
-        """The commit that a branch, a tag, `refs/pr/N` or a full SHA names."""
+        """The commit that a tag, a branch, `refs/pr/N` or a full SHA names.
+
+        A tag hides a branch of its name: releases stay what they are.
+        """
         with self._engine.connect() as db:
-            kind, name = _ref_of(revision)
-            found = _named(db, repo, [(kind, name)] if kind == PULL else [(BRANCH, name), (TAG, name)])
-            if found is not None or len(revision) != 40:
-                return found
-            wanted = select(commits).join(lines).where(lines.c.repo == repo.id, commits.c.sha == revision)
-            row = db.execute(wanted).mappings().one_or_none()
-        return None if row is None else Commit(**row)
+            return _named(db, repo, _names_of(revision)) or self._by_sha(db, repo.id, revision)
 
     def refs(self, repo: Repo) -> list[Ref]:
         """All names of commits, sorted."""
@@ -167,8 +205,9 @@ class Ledger:
         changes: Sequence[Entry | Removal],
         description: Description,
         *,
-        parent: str | None,
+        parent: str,
         card: Card | None = None,
+        merges: int | None = None,
     ) -> Commit:
         """Add a commit to a branch.
 
@@ -177,11 +216,12 @@ class Ledger:
             branch: Or `refs/pr/N`.
             changes: Files whose blobs are stored, and removals.
             description: What it says of itself.
-            parent: The SHA that the branch must be at; None for wherever it is.
+            parent: The SHA that the branch must be at.
             card: What the repository's card is from now on; None where it stays.
+            merges: Number of the open pull request that this is.
 
         Raises:
-            TakenError: The branch is elsewhere, or moved at the same moment.
+            TakenError: The branch is elsewhere, or moved at the same moment; or the pull request is not open.
             LookupError: There is no such branch.
         """
         kind, name = _ref_of(branch)
@@ -190,36 +230,46 @@ class Ledger:
             before = _named(db, repo, [(kind, name)])
             if before is None:
                 raise LookupError(branch)
-            if parent is not None and before.sha != parent:
+            if before.sha != parent:
                 raise TakenError(branch)
-            line = db.execute(select(refs.c.line).where(here)).scalar_one()
+            line = db.execute(select(refs.c.line).where(here)).scalar_one_or_none()
+            if line is None:  # the branch went at the same moment
+                raise TakenError(branch)
             made = _append(db, line, before.number + 1, description)
-            _record(db, before, made, changes)
+            _record(db, made, changes)
             moved = db.execute(update(refs).where(here, refs.c.sha == before.sha).values(sha=made.sha))
             if moved.rowcount != 1:
                 raise TakenError(branch)
             db.execute(update(repos).where(repos.c.id == repo.id).values(changed=made.created))
             if card is not None:
                 _set_card(db, repo, card)
+            if merges is not None:
+                this = and_(pulls.c.repo == repo.id, pulls.c.number == merges, pulls.c.status == OPEN)
+                if db.execute(update(pulls).where(this).values(status=MERGED)).rowcount != 1:
+                    raise TakenError(branch)
         return made
 
     def add_tag(self, repo: Repo, tag: str, commit: Commit) -> None:
         """Name a commit.
 
         Raises:
-            TakenError: The tag is there.
+            TakenError: The tag, or a branch of its name, is there.
         """
         with self._writing(tag) as db:
+            if _named(db, repo, [(BRANCH, tag)]) is not None:
+                raise TakenError(tag)
             db.execute(insert(refs).values(repo=repo.id, kind=TAG, name=tag, sha=commit.sha))
 
     def add_branch(self, repo: Repo, branch: str, commit: Commit) -> None:
         """Start a branch, or a pull request, at a commit.
 
         Raises:
-            TakenError: It is there.
+            TakenError: It, or a tag of its name, is there.
         """
         kind, name = _ref_of(branch)
         with self._writing(branch) as db:
+            if kind == BRANCH and _named(db, repo, [(TAG, name)]) is not None:
+                raise TakenError(branch)
             line = _new_line(db, repo.id, commit)
             db.execute(insert(refs).values(repo=repo.id, kind=kind, name=name, sha=commit.sha, line=line))
 
@@ -235,6 +285,19 @@ class Ledger:
                 return db.execute(delete(refs).where(here)).rowcount == 1
         except TakenError as error:
             raise ReleasedError(name) from error
+
+    def _by_sha(self, db: Connection, repo: int, sha: str) -> Commit | None:
+        if len(sha) != 40:
+            return None
+        known = self._commits.get((repo, sha))
+        if known is None:
+            wanted = select(commits).join(lines).where(lines.c.repo == repo, commits.c.sha == sha)
+            row = db.execute(wanted).mappings().one_or_none()
+            if row is None:
+                return None
+            known = Commit(**row)
+            self._commits.keep((repo, sha), known)
+        return known
 
     @contextmanager
     def _writing(self, what: str) -> Iterator[Connection]:
@@ -264,18 +327,14 @@ def _append(db: Connection, line: int, number: int, description: Description) ->
     return made
 
 
-def _record(db: Connection, before: Commit, made: Commit, changes: Sequence[Entry | Removal]) -> None:
-    rows: dict[str, dict[str, object]] = {}
+def _record(db: Connection, made: Commit, changes: Sequence[Entry | Removal]) -> None:
     place = {"line": made.line, "number": made.number}
+    rows: dict[str, dict[str, object]] = {}
     for change in changes:
         if isinstance(change, Entry):
             rows[change.path] = place | {name: getattr(change, name) for name in Entry.__slots__}
-            continue
-        gone = [change.path]
-        if change.is_folder:
-            gone = [entry.path for entry in History(db).files(before, change.path)]
-        for path in gone:
-            rows[path] = place | {"path": path, "sha256": None, "size": 0, "oid": "", "lfs": False}
+        else:
+            rows[change.path] = place | {"path": change.path, "sha256": None, "size": 0, "oid": "", "lfs": False}
     if rows:
         db.execute(insert(entries), list(rows.values()))
 
@@ -290,8 +349,16 @@ def _set_card(db: Connection, repo: Repo, card: Card) -> None:
 def _named(db: Connection, repo: Repo, names: Sequence[tuple[str, str]]) -> Commit | None:
     chosen = or_(*(and_(refs.c.kind == kind, refs.c.name == name) for kind, name in names))
     wanted: Select[Any] = select(commits).join(refs, refs.c.sha == commits.c.sha).where(refs.c.repo == repo.id, chosen)
-    row = db.execute(wanted.order_by(refs.c.kind).limit(1)).mappings().one_or_none()
+    row = db.execute(wanted.order_by(refs.c.kind.desc()).limit(1)).mappings().one_or_none()
     return None if row is None else Commit(**row)
+
+
+def _names_of(revision: str) -> list[tuple[str, str]]:
+    """Kinds and names of all refs that a client may mean."""
+    if revision.startswith("refs/tags/"):
+        return [(TAG, revision.removeprefix("refs/tags/"))]
+    kind, name = _ref_of(revision)
+    return [(kind, name)] if name != revision else [(TAG, name), (BRANCH, name)]
 
 
 def _ref_of(revision: str) -> tuple[str, str]:

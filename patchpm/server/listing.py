@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Engine, Select, and_, or_, select
+from sqlalchemy import ColumnElement, Engine, Select, and_, or_, select, true
 
 from patchpm.server.access import Caller
 from patchpm.server.ledger import Repo
@@ -85,11 +85,18 @@ class Listing:
         return tags
 
 
+def seen_by(caller: Caller) -> ColumnElement[bool]:
+    """The condition that a caller may know of a repository."""
+    if caller.is_admin and caller.only is None:
+        return true()
+    names = {caller.name, caller.only, *caller.roles}
+    mine = sorted(name for name in names if name is not None and caller.may_read(name))
+    return or_(repos.c.private.is_(False), repos.c.namespace.in_(mine))
+
+
 def _conditions(wanted: Select[tuple[object]], query: Query, caller: Caller) -> Select[tuple[object]]:
     wanted = wanted.where(repos.c.kind == query.kind)
-    if not (caller.is_admin and caller.only is None):
-        mine = [name for name in (caller.name, *caller.roles) if name is not None and caller.may_read(name)]
-        wanted = wanted.where(or_(repos.c.private.is_(False), repos.c.namespace.in_(mine)))
+    wanted = wanted.where(seen_by(caller))
     if query.author is not None:
         wanted = wanted.where(repos.c.namespace == query.author)
     for word in query.words:

@@ -20,6 +20,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 MULTIPROCESS: Final = "PROMETHEUS_MULTIPROC_DIR"
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
+_METHODS: Final = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
 _BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
@@ -43,7 +44,8 @@ class Metrics:
 
     def answered(self, method: str, route: str, status: int, seconds: float, sent: int) -> None:
         """Count one request."""
-        self._requests.labels(method, route, str(status)).inc()
+        # A client may call its method anything; each label costs memory for ever.
+        self._requests.labels(method if method in _METHODS else "other", route, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
         self._sent.inc(sent)
 

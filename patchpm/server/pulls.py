@@ -11,10 +11,9 @@ from sqlalchemy import Engine, and_, func, insert, select, update
 from sqlalchemy.exc import IntegrityError as DatabaseConflict
 
 from patchpm.server.database import WRITING
-from patchpm.server.ledger import PULL, Repo, TakenError
+from patchpm.server.ledger import MERGED, OPEN, PULL, Repo, TakenError
 from patchpm.server.tables import comments, commits, lines, pulls, refs
 
-OPEN, CLOSED, MERGED = "open", "closed", "merged"
 _ATTEMPTS: Final = 20
 
 
@@ -100,7 +99,7 @@ class Pulls:
             return Comment(db.execute(wanted).scalar_one(), author, content, now)
 
     def set_status(self, repo: Repo, number: int, status: str) -> bool:
-        """Close or open one, or call it merged; False where it is merged already."""
+        """Close or open one; False where it is merged already."""
         here = and_(pulls.c.repo == repo.id, pulls.c.number == number, pulls.c.status != MERGED)
         with self._engine.connect().execution_options(**WRITING) as db, db.begin():
             return db.execute(update(pulls).where(here).values(status=status)).rowcount == 1
@@ -110,7 +109,9 @@ class Pulls:
         with self._engine.connect().execution_options(**WRITING) as db, db.begin():
             last = db.execute(select(func.max(pulls.c.number)).where(pulls.c.repo == repo.id)).scalar_one()
             made = Pull((last or 0) + 1, title, author, OPEN, base, now)
-            start = db.execute(select(commits).where(commits.c.sha == base)).one()
+            start = db.execute(select(commits).where(commits.c.sha == base)).one_or_none()
+            if start is None:  # the repository went at the same moment
+                raise TakenError(title)
             origin = {"from_line": start.line, "from_number": start.number}
             line = db.execute(insert(lines).values(repo=repo.id, **origin).returning(lines.c.id)).scalar_one()
             db.execute(insert(pulls).values(repo=repo.id, **{name: getattr(made, name) for name in Pull.__slots__}))

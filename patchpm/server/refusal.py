@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping
 from typing import Final
 
+from sqlalchemy import exc as database
+from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
+
+from patchpm.errors import NetworkError, PatchpmError
 
 REPO, REVISION, ENTRY = "RepoNotFound", "RevisionNotFound", "EntryNotFound"
 """What a client turns into exceptions of their own."""
 _MAX_MESSAGE: Final = 500
+_OUTAGES: Final = (database.OperationalError, database.InterfaceError, database.TimeoutError, NetworkError)
 
 
 class RefusedError(Exception):
@@ -45,6 +51,31 @@ class RefusedError(Exception):
         shown = "".join(letter if " " <= letter <= "~" else "?" for letter in self.message)
         headers = {"X-Error-Message": shown} | ({"X-Error-Code": self.code} if self.code else {}) | self.headers
         return JSONResponse({"error": self.message} | self.extra, self.status, headers)
+
+
+def refusal_of(error: Exception, what: str) -> RefusedError | None:
+    """What a client gets for an error that is not its own; None for a bug of this server.
+
+    Args:
+        error: What came up.
+        what: Method and path of the request.
+    """
+    if isinstance(error, RefusedError):
+        return error
+    if isinstance(error, HTTPException):
+        return RefusedError(error.status_code, f"This registry does not answer {what[:200]}", headers=error.headers)
+    if isinstance(error, database.IntegrityError):
+        return conflict("Someone else changed this at the same moment. Please try again.")
+    if isinstance(error, _OUTAGES) or _is_of_store(error):
+        return RefusedError(503, "The registry's database or store does not answer", headers={"Retry-After": "2"})
+    full = (errno.ENOSPC, errno.EDQUOT)
+    if (isinstance(error, PatchpmError) and error.code == "disk-full") or getattr(error, "errno", None) in full:
+        return RefusedError(507, "The registry's disk is full")
+    return None
+
+
+def _is_of_store(error: Exception) -> bool:
+    return type(error).__module__.startswith("obstore") and not isinstance(error, FileNotFoundError)
 
 
 def no_repo(name: str) -> RefusedError:

@@ -10,10 +10,13 @@ from sqlalchemy import Engine
 from patchpm.server.accounts import Accounts
 from patchpm.server.blobs import Blobs, open_blobs
 from patchpm.server.database import open_database, shared_setting
+from patchpm.server.downloads import Downloads
+from patchpm.server.history import Entries
 from patchpm.server.ledger import Ledger
 from patchpm.server.listing import Listing
 from patchpm.server.metrics import Metrics
 from patchpm.server.pulls import Pulls
+from patchpm.server.received import Received
 
 MEBIBYTE = 1024 * 1024
 
@@ -68,6 +71,9 @@ class Site:
     listing: Listing
     pulls: Pulls
     accounts: Accounts
+    downloads: Downloads
+    entries: Entries
+    received: Received
     blobs: Blobs
     metrics: Metrics
     link_key: bytes
@@ -91,6 +97,9 @@ def open_site(options: Options) -> Site:
         listing=Listing(engine),
         pulls=Pulls(engine),
         accounts=Accounts(engine),
+        downloads=Downloads(engine),
+        entries=Entries(engine),
+        received=Received(engine),
         blobs=open_blobs(options.store),
         metrics=Metrics(),
         link_key=bytes.fromhex(shared_setting(engine, "link-key")),

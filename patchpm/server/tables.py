@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Final
 
 from sqlalchemy import (
-    DDL,
     JSON,
     BigInteger,
     Boolean,
@@ -20,10 +19,11 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
-    event,
     func,
 )
 from sqlalchemy.types import TypeEngine
+
+from patchpm.server.immutable import protect
 
 SCHEMA: Final = 1
 """Raised with every change of these tables."""
@@ -95,6 +95,7 @@ repos = Table(
     UniqueConstraint("kind", "namespace", "name"),
     Index("repos_by_change", "kind", "changed", "id"),
     Index("repos_by_downloads", "kind", "downloads", "id"),
+    sqlite_autoincrement=True,  # an id is never given twice
 )
 Index("repos_in_any_case", repos.c.kind, repos.c.namespace, func.lower(repos.c.name), unique=True)
 """Repositories. `card` is the front matter of README.md on the branch `main`."""
@@ -113,8 +114,9 @@ lines = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     Column("repo", ForeignKey("repos.id", ondelete="CASCADE"), nullable=False, index=True),
-    Column("from_line", ForeignKey("lines.id")),
+    Column("from_line", ForeignKey("lines.id"), index=True),
     Column("from_number", Integer),
+    sqlite_autoincrement=True,
 )
 """Histories without forks. A branch that starts within another one goes on from there as a line."""
 
@@ -138,12 +140,20 @@ entries = Table(
     Column("line", ForeignKey("lines.id", ondelete="CASCADE"), primary_key=True),
     Column("path", _name(1024), primary_key=True),
     Column("number", Integer, primary_key=True),
-    Column("sha256", String(64)),
+    Column("sha256", String(64), index=True),
     Column("size", BigInteger, nullable=False, default=0),
     Column("oid", String(40), nullable=False, default=""),
     Column("lfs", Boolean, nullable=False, default=False),
 )
 """A path from a commit on: its blob's SHA-256, or NULL where the commit deletes it. `oid` is git's SHA-1 of it."""
+
+received = Table(
+    "received",
+    metadata,
+    Column("repo", ForeignKey("repos.id", ondelete="CASCADE"), primary_key=True),
+    Column("sha256", _name(64), primary_key=True),
+)
+"""Which blobs were uploaded for a repository. Who knows the digest of a secret file does not get it by naming it."""
 
 refs = Table(
     "refs",
@@ -151,10 +161,13 @@ refs = Table(
     Column("repo", ForeignKey("repos.id", ondelete="CASCADE"), primary_key=True),
     Column("kind", String(8), primary_key=True),
     Column("name", _name(200), primary_key=True),
-    Column("sha", ForeignKey("commits.sha", ondelete="CASCADE"), nullable=False),
-    Column("line", ForeignKey("lines.id", ondelete="CASCADE")),
+    Column("sha", ForeignKey("commits.sha", ondelete="CASCADE"), nullable=False, index=True),
+    Column("line", ForeignKey("lines.id", ondelete="CASCADE"), index=True),
 )
 """Names of commits: kind `branch`, `tag` or `pr`. `line` is where a branch's next commit goes."""
+
+refs.add_is_dependent_on(entries)
+protect(refs, lines, commits, entries)
 
 pulls = Table(
     "pulls",
@@ -182,28 +195,3 @@ comments = Table(
     Index("comments_by_pull", "repo", "number"),
 )
 """What was said about a pull request."""
-
-RELEASE_TAG: Final = "v[0-9]*"
-"""Tags of this shape, as GLOB and the database write it, name releases: they stay as they are, and so does their
-repository. The database itself refuses anything else, whoever asks it."""
-
-for _event in ("UPDATE", "DELETE"):
-    event.listen(
-        refs,
-        "after_create",
-        DDL(  # type: ignore[no-untyped-call]
-            f"CREATE TRIGGER IF NOT EXISTS releases_stay_{_event.lower()} BEFORE {_event} ON refs "
-            f"WHEN OLD.kind = 'tag' AND OLD.name GLOB '{RELEASE_TAG}' "
-            "BEGIN SELECT RAISE(ABORT, 'release tags are immutable'); END"
-        ).execute_if(dialect="sqlite"),
-    )
-event.listen(
-    refs,
-    "after_create",
-    DDL(  # type: ignore[no-untyped-call]
-        "CREATE OR REPLACE FUNCTION releases_stay() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
-        "RAISE EXCEPTION 'release tags are immutable' USING ERRCODE = 'integrity_constraint_violation'; END $$;"
-        "CREATE OR REPLACE TRIGGER releases_stay BEFORE UPDATE OR DELETE ON refs FOR EACH ROW "
-        "WHEN (OLD.kind = 'tag' AND OLD.name ~ '^v[0-9]') EXECUTE FUNCTION releases_stay()"
-    ).execute_if(dialect="postgresql"),
-)

@@ -10,12 +10,14 @@ from starlette.responses import JSONResponse, Response
 
 from patchpm.server.call import Call
 from patchpm.server.card import CARD, CardError, read_card, tags_of
+from patchpm.server.changes import checked
 from patchpm.server.commit_body import CommitBody, Deletion, MalformedError, NewFile, check_path, read_commit
 from patchpm.server.history import Commit, Entry, History
-from patchpm.server.ledger import MAIN, Card, Description, Removal, Repo, TakenError
-from patchpm.server.refusal import RefusedError, malformed, no_entry, no_revision
+from patchpm.server.ledger import MAIN, Card, Description, Repo, TakenError
+from patchpm.server.refusal import RefusedError, malformed, no_revision
 
 _MAX_FILES: Final = 10_000
+_ATTEMPTS: Final = 10
 
 
 def preupload(call: Call) -> Response:
@@ -46,32 +48,40 @@ def preupload(call: Call) -> Response:
 def commit(call: Call) -> Response:
     """`POST /api/models/{id}/commit/{branch}`: lines of JSON; with `?create_pr=1`, a pull request."""
     repo = _writable(call)
-    user = call.require_user()
-    branch = call.path["revision"]
     start = call.commit(repo)
     try:
         body = read_commit(call.body)
     except MalformedError as error:
         raise malformed(str(error)) from None
-    changes = _stored(call, start, body)
+    changes = _stored(call, repo, body)
+    card = _card(body)
+    for _ in range(_ATTEMPTS):
+        if body.parent not in (None, start.sha):
+            break
+        try:
+            return _commit(call, repo, start, body, changes, card)
+        except TakenError:
+            start = call.commit(repo)  # who names no parent takes whatever is there
+    call.site.metrics.committed("conflict")
+    raise RefusedError(412, "A commit has happened since. Please refresh and try again.")
+
+
+def _commit(
+    call: Call, repo: Repo, start: Commit, body: CommitBody, changes: Sequence[Entry | Deletion], card: Card | None
+) -> Response:
+    user = call.require_user()
+    branch = call.path["revision"].removeprefix("refs/heads/")
+    with call.site.engine.connect() as db:
+        single = checked(History(db), start, changes)
     description = Description(body.title or "Update", body.message, user)
     pull = None
     if _wants_pull(call):
-        if body.parent not in (None, start.sha):
-            raise _stale(call)
         pull = call.site.pulls.open(repo, description.title, body.message, user, start.sha)
         branch = f"refs/pr/{pull.number}"
     try:
         made = call.site.ledger.commit(
-            repo,
-            branch,
-            changes,
-            description,
-            parent=None if pull else body.parent,
-            card=_card(body) if branch == MAIN else None,
+            repo, branch, single, description, parent=start.sha, card=card if branch == MAIN else None
         )
-    except TakenError:
-        raise _stale(call) from None
     except LookupError:
         raise no_revision(branch) from None
     call.site.metrics.committed("made")
@@ -81,6 +91,7 @@ def commit(call: Call) -> Response:
 
 def validate_card(call: Call) -> Response:
     """`POST /api/validate-yaml`: whether a README's front matter can be read."""
+    call.require_user()
     try:
         read_card(call.text(call.json(), "content", ""))
     except CardError as error:
@@ -94,7 +105,7 @@ def _writable(call: Call) -> Repo:
     user = call.require_user()
     if call.caller.may_write(repo.namespace):
         return repo
-    if call.caller.scope == "write" and call.caller.only in (None, user):
+    if call.caller.may_offer(repo.namespace):
         revision = call.path["revision"]
         if _wants_pull(call):
             return repo
@@ -110,57 +121,47 @@ def _wants_pull(call: Call) -> bool:
     return call.query.get("create_pr") in ("1", "true", "True")
 
 
-def _stored(call: Call, start: Commit, body: CommitBody) -> list[Entry | Removal]:
+def _stored(call: Call, repo: Repo, body: CommitBody) -> list[Entry | Deletion]:
     """The changes, once all their bytes are in the store."""
-    changes: list[Entry | Removal] = []
+    changes: list[Entry | Deletion] = []
     blobs = call.site.blobs
+    kept: set[str] = set()
     for change in body.changes:
         if isinstance(change, NewFile):
             if len(change.data) > call.site.limits.inline:
                 raise RefusedError(413, f"{change.path} is larger than {call.site.limits.inline:,} bytes")
             sha256 = hashlib.sha256(change.data).hexdigest()
-            blobs.put(sha256, change.data)
+            if sha256 not in kept:
+                blobs.put(sha256, change.data)
+                kept.add(sha256)
             changes.append(Entry(change.path, sha256, len(change.data), _git_oid(change.data), lfs=False))
         elif isinstance(change, Deletion):
-            changes.append(Removal(change.path, change.is_folder))
+            changes.append(change)
         else:
             size = blobs.size(change.sha256)
-            if size is None:
+            if size is None or not call.site.received.may_use(repo, change.sha256, call.caller):
                 raise malformed(f"{change.path} was not uploaded: there is no {change.sha256}")
             changes.append(Entry(change.path, change.sha256, size, _git_oid(_pointer(change.sha256, size)), lfs=True))
-    _check_tree(call, start, changes)
     return changes
 
 
-def _check_tree(call: Call, start: Commit, changes: Sequence[Entry | Removal]) -> None:
-    """Nothing may be a file and a folder at once, and what is removed must be there."""
-    added = {change.path for change in changes if isinstance(change, Entry)}
-    removed = {change.path for change in changes if isinstance(change, Removal)}
-    with call.site.engine.connect() as db:
-        history = History(db)
-        for path in added:
-            parents = ["/".join(path.split("/")[:count]) for count in range(1, path.count("/") + 1)]
-            for parent in parents:
-                if parent in added or (parent not in removed and history.entry(start, parent) is not None):
-                    raise malformed(f"{parent} is a file, and {path} would be in it")
-            if path not in removed and next(history.files(start, path), None) is not None:
-                raise malformed(f"{path} is a folder")
-        for path in removed:
-            if history.entry(start, path) is None and next(history.files(start, path), None) is None:
-                raise no_entry(path)
+def card_of(data: bytes | None) -> Card:
+    """What a README says to machines; nothing where there is none.
+
+    Raises:
+        RefusedError: 400.
+    """
+    try:
+        fields = {} if data is None else read_card(data.decode())
+    except (CardError, UnicodeDecodeError) as error:
+        raise malformed(f"{CARD}: {error}") from None
+    return Card(fields, tags_of(fields))
 
 
 def _card(body: CommitBody) -> Card | None:
     for change in reversed(body.changes):
-        if change.path != CARD:
-            continue
-        if not isinstance(change, NewFile):
-            return Card({}, [])
-        try:
-            fields = read_card(change.data.decode())
-        except (CardError, UnicodeDecodeError) as error:
-            raise malformed(f"{CARD}: {error}") from None
-        return Card(fields, tags_of(fields))
+        if change.path == CARD:
+            return card_of(change.data if isinstance(change, NewFile) else None)
     return None
 
 
@@ -173,11 +174,6 @@ def _made(call: Call, repo: Repo, made: Commit) -> dict[str, Any]:
 def _pull_url(call: Call, repo: Repo, number: int) -> str:
     kind = "" if repo.kind == "model" else f"{repo.kind}s/"
     return f"{call.base_url}/{kind}{repo.full_name}/discussions/{number}"
-
-
-def _stale(call: Call) -> RefusedError:
-    call.site.metrics.committed("conflict")
-    return RefusedError(412, "A commit has happened since. Please refresh and try again.")
 
 
 def _announced(file: object) -> tuple[str, int]:

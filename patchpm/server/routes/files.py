@@ -13,8 +13,9 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from patchpm.server.blobs import PIECE
 from patchpm.server.call import Call
 from patchpm.server.commit_body import MalformedError, check_path
+from patchpm.server.downloads import counts
 from patchpm.server.history import Commit, Entry, History
-from patchpm.server.refusal import RefusedError, malformed, no_entry
+from patchpm.server.refusal import ENTRY, RefusedError, malformed, no_entry
 
 _PAGE: Final = 1000
 _MAX_PATHS: Final = 1000
@@ -67,30 +68,34 @@ def paths_info(call: Call) -> Response:
 
 def resolve(call: Call) -> Response:
     """`GET` and `HEAD` of `/{id}/resolve/{revision}/{path}`."""
-    repo = call.repo()
-    commit = call.commit(repo)
+    repo, private, commit = call.place()
     path = call.path["path"]
-    with call.site.engine.connect() as db:
-        entry = History(db).entry(commit, path)
+    entry = call.site.entries.get(commit, path)
     at = {"X-Repo-Commit": commit.sha}
     if entry is None:
-        raise RefusedError(404, f"Entry not found: {path}", "EntryNotFound", headers=at)
+        raise RefusedError(404, f"Entry not found: {path}", ENTRY, headers=at)
     is_fixed = call.path["revision"] == commit.sha
-    headers = at | _headers(entry, is_fixed=is_fixed, private=repo.private or call.site.closed)
-    if call.headers.get("if-none-match") == headers["ETag"]:
+    headers = at | _headers(entry, is_fixed=is_fixed, private=private or call.site.closed)
+    if _is_known(call.headers.get("if-none-match"), headers["ETag"]):
         return Response(status_code=304, headers=headers)
-    if call.method == "GET" and call.headers.get("range") is None and entry.lfs:
-        call.site.ledger.count_download(repo)
+    if call.method == "GET" and call.headers.get("range") is None and counts(entry):
+        call.site.downloads.add(repo)
     link = call.site.blobs.link(entry.sha256) if entry.size >= call.site.limits.redirect else None
     if link is not None:
         return Response(status_code=302, headers=headers | {"Location": link, "Cache-Control": "no-store"})
     return _send(call, entry, headers)
 
 
+def _is_known(asked: str | None, etag: str) -> bool:
+    """Whether `If-None-Match` names what the client would get."""
+    tags = [tag.strip().removeprefix("W/") for tag in (asked or "").split(",")]
+    return etag in tags or tags == ["*"]
+
+
 def _send(call: Call, entry: Entry, headers: dict[str, str]) -> Response:
     start, end, status = 0, entry.size, 200
     asked = call.headers.get("range")
-    if asked is not None and call.headers.get("if-range", headers["ETag"]) == headers["ETag"]:
+    if asked is not None and call.method == "GET" and call.headers.get("if-range", headers["ETag"]) == headers["ETag"]:
         part = _part(asked, entry.size)
         if part is not None:
             start, end, status = *part, 206

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from sqlalchemy import text
-from sqlalchemy.exc import SQLAlchemyError
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 import patchpm
-from patchpm.errors import PatchpmError
 from patchpm.server.call import Call
 from patchpm.server.metrics import CONTENT_TYPE
+from patchpm.server.refusal import RefusedError
 
 
 def front(call: Call) -> Response:
@@ -30,9 +29,9 @@ def ready(call: Call) -> Response:
     try:
         with call.site.engine.connect() as db:
             db.execute(text("SELECT 1"))
-        call.site.blobs.size("0" * 64)
-    except (SQLAlchemyError, PatchpmError, OSError) as error:
-        return JSONResponse({"status": "unavailable", "error": type(error).__name__}, 503)
+        call.site.blobs.check()
+    except Exception as error:  # whatever it is, the server is not ready
+        return RefusedError(503, f"Not ready: {type(error).__name__}", extra={"status": "unavailable"}).response()
     return JSONResponse({"status": "ok"})
 
 

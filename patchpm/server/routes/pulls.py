@@ -7,10 +7,12 @@ from typing import Any, Final
 from starlette.responses import JSONResponse, Response
 
 from patchpm.server.call import Call
+from patchpm.server.card import CARD
 from patchpm.server.history import Commit, Entry, History
-from patchpm.server.ledger import MAIN, Description, Removal, Repo, TakenError
-from patchpm.server.pulls import CLOSED, MERGED, OPEN, Comment, Pull
+from patchpm.server.ledger import CLOSED, MAIN, MERGED, OPEN, Card, Description, Removal, Repo, TakenError
+from patchpm.server.pulls import Comment, Pull
 from patchpm.server.refusal import RefusedError, conflict, malformed, no_revision
+from patchpm.server.routes.commits import card_of
 from patchpm.server.routes.repos import time_of
 
 _PAGE: Final = 50
@@ -92,10 +94,12 @@ def merge(call: Call) -> Response:
     changes = _merged(call, base, tip, head)
     description = Description(f"{pull.title} (#{pull.number})", "", call.require_user())
     try:
-        call.site.ledger.commit(repo, MAIN, changes, description, parent=head.sha)
+        call.site.ledger.commit(
+            repo, MAIN, changes, description, parent=head.sha, card=_card(call, changes), merges=pull.number
+        )
     except TakenError:
         raise RefusedError(412, "A commit has happened since. Please try again.") from None
-    return JSONResponse({"newStatus": _changed(call, repo, pull, MERGED, "")})
+    return JSONResponse({"newStatus": _said_so(call, repo, pull, MERGED, "")})
 
 
 def _merged(call: Call, base: Commit, tip: Commit, head: Commit) -> list[Entry | Removal]:
@@ -113,10 +117,25 @@ def _merged(call: Call, base: Commit, tip: Commit, head: Commit) -> list[Entry |
     return changes
 
 
+def _card(call: Call, changes: list[Entry | Removal]) -> Card | None:
+    """The card that a merge brings along; None where it leaves README.md alone."""
+    for change in changes:
+        if change.path != CARD:
+            continue
+        if not isinstance(change, Entry) or change.lfs:
+            return card_of(None)
+        return card_of(b"".join(call.site.blobs.read(change.sha256, 0, change.size)))
+    return None
+
+
 def _changed(call: Call, repo: Repo, pull: Pull, status: str, said: str) -> dict[str, Any]:
-    user = call.require_user()
     if not call.site.pulls.set_status(repo, pull.number, status):
         raise conflict("The pull request is merged")
+    return _said_so(call, repo, pull, status, said)
+
+
+def _said_so(call: Call, repo: Repo, pull: Pull, status: str, said: str) -> dict[str, Any]:
+    user = call.require_user()
     text = f"{said[:_MAX_TEXT]}\n\n({status} by {user})".strip()
     made = call.site.pulls.comment(repo, pull.number, user, text)
     return _event(made) | {"type": "status-change", "data": {"status": status}}
@@ -124,8 +143,8 @@ def _changed(call: Call, repo: Repo, pull: Pull, status: str, said: str) -> dict
 
 def _offering(call: Call) -> str:
     user = call.require_user()
-    if call.caller.scope != "write":
-        raise RefusedError(403, "This token may only read")
+    if not call.caller.may_offer(call.path["namespace"]):
+        raise RefusedError(403, "This token may not take part in this repository")
     return user
 
 

@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse, Response
 
 from patchpm.server.call import Call
 from patchpm.server.history import History
+from patchpm.server.immutable import is_release
 from patchpm.server.ledger import BRANCH, MAIN, PULL, TAG, ReleasedError, TakenError
 from patchpm.server.refusal import RefusedError, conflict, malformed, no_revision
 from patchpm.server.routes.repos import time_of
@@ -76,6 +77,8 @@ def add_branch(call: Call) -> Response:
     """`POST /api/models/{id}/branch/{branch}`."""
     repo = call.repo(write=True)
     branch = _checked(call.path["branch"].removeprefix("refs/heads/"))
+    if is_release(branch):
+        raise malformed(f"{branch} is the name of a release, and releases are tags")
     start = call.text(call.json(), "startingPoint", MAIN)
     commit = call.site.ledger.find(repo, start)
     if commit is None:
@@ -89,9 +92,10 @@ def add_branch(call: Call) -> Response:
 
 def remove_branch(call: Call) -> Response:
     """`DELETE /api/models/{id}/branch/{branch}`."""
-    if call.path["branch"] == MAIN:
+    branch = call.path["branch"].removeprefix("refs/heads/")
+    if branch == MAIN:
         raise RefusedError(403, f"{MAIN} stays")
-    return _remove(call, BRANCH, call.path["branch"])
+    return _remove(call, BRANCH, branch)
 
 
 def _remove(call: Call, kind: str, name: str) -> Response:

@@ -10,14 +10,13 @@ from urllib.parse import urlencode
 
 from starlette.responses import JSONResponse, Response
 
-from patchpm.server.call import Call
+from patchpm.server.call import KINDS, Call
 from patchpm.server.history import Commit, History
 from patchpm.server.ledger import ReleasedError, Repo, TakenError
 from patchpm.server.listing import MAX_PAGE, SORTS, CursorError, Query
 from patchpm.server.refusal import RefusedError, conflict, malformed
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_]|[.-](?=[A-Za-z0-9_])){0,95}", re.ASCII)
-_TYPES: Final = ("model", "dataset")
 _MAX_SIBLINGS: Final = 5000
 
 
@@ -27,9 +26,7 @@ def create(call: Call) -> Response:
     wanted = call.json()
     namespace = call.text(wanted, "organization", "") or user
     name = call.text(wanted, "name")
-    kind = call.text(wanted, "type", "model")
-    if kind not in _TYPES:
-        raise malformed(f"This registry keeps {' and '.join(_TYPES)} repositories only")
+    kind = _kind(call, wanted)
     if not _NAME.fullmatch(name) or name.endswith((".git", ".ipynb")):
         raise malformed("Invalid repository name")
     address = _address(call, kind, f"{namespace}/{name}")
@@ -47,7 +44,7 @@ def delete(call: Call) -> Response:
     """`DELETE /api/repos/delete`."""
     wanted = call.json()
     namespace = call.text(wanted, "organization", "") or call.require_user()
-    repo = _named(call, call.text(wanted, "type", "model"), namespace, call.text(wanted, "name"))
+    repo = _named(call, _kind(call, wanted), namespace, call.text(wanted, "name"))
     _require_manage(call, namespace)
     try:
         call.site.ledger.delete(repo)
@@ -115,7 +112,7 @@ def _query(call: Call) -> Query:
     if len(tags) > 20:
         raise malformed("Too many filters")
     return Query(
-        kind={"models": "model", "datasets": "dataset"}.get(call.path["kind"], ""),
+        kind=call.kind,
         tags=tags,
         author=asked.get("author"),
         words=(asked.get("search") or "").split()[:10],
@@ -158,6 +155,13 @@ def _siblings(call: Call, commit: Commit) -> list[dict[str, Any]]:
             if len(found) == _MAX_SIBLINGS:
                 break
     return found
+
+
+def _kind(call: Call, wanted: dict[str, Any]) -> str:
+    kind = call.text(wanted, "type", "model")
+    if kind not in KINDS.values():
+        raise malformed(f"This registry keeps {' and '.join(KINDS.values())} repositories only")
+    return kind
 
 
 def _named(call: Call, kind: str, namespace: str, name: str) -> Repo:

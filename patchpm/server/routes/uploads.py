@@ -16,8 +16,10 @@ from urllib.parse import urlencode
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.types import Receive, Scope, Send
 
-from patchpm.server.call import Call, pieces_of
+from patchpm.server.call import Call, pieces_of, site_of
+from patchpm.server.ledger import Repo
 from patchpm.server.refusal import RefusedError, malformed
 from patchpm.server.site import Site
 
@@ -31,7 +33,7 @@ def batch(call: Call) -> Response:
     """`POST /{id}.git/info/lfs/objects/batch`: where each file shall go."""
     repo = call.repo()
     user = call.require_user()
-    if not call.caller.may_write(repo.namespace) and call.caller.scope != "write":
+    if not call.caller.may_write(repo.namespace) and not call.caller.may_offer(repo.namespace):
         raise RefusedError(403, f"{user} may not upload with this token")
     wanted = call.json()
     objects = wanted.get("objects")
@@ -43,23 +45,28 @@ def batch(call: Call) -> Response:
         if size > call.site.limits.file:
             raise RefusedError(413, f"A file is larger than {call.site.limits.file:,} bytes")
         answer: dict[str, Any] = {"oid": sha256, "size": size}
-        if call.site.blobs.size(sha256) is None:
-            expires = int(time.time()) + _LINK_SECONDS
-            query = urlencode({"size": size, "expires": expires, "sign": _sign(call.site, sha256, size, expires)})
-            answer["actions"] = {"upload": {"href": f"{call.base_url}/uploads/{sha256}?{query}"}}
+        if call.site.blobs.size(sha256) is None or not call.site.received.may_use(repo, sha256, call.caller):
+            answer["actions"] = {
+                "upload": {"href": f"{call.base_url}/uploads/{sha256}?{_permit(call, repo, sha256, size)}"}
+            }
         shown.append(answer)
     return JSONResponse({"transfer": "basic", "objects": shown}, media_type=_MEDIA_TYPE)
 
 
-async def receive(request: Request) -> Response:
+class Receiver:
     """`PUT /uploads/{sha256}`: the bytes, which must be those that were announced."""
-    site: Site = request.app.state.site
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        await (await _receive(Request(scope, receive)))(scope, receive, send)
+
+
+async def _receive(request: Request) -> Response:
+    site = site_of(request)
     sha256 = request.path_params["sha256"]
-    size, expires = _number(request, "size"), _number(request, "expires")
-    sign = request.query_params.get("sign", "")
-    if not _SHA256.fullmatch(sha256) or not hmac.compare_digest(
-        sign.encode(), _sign(site, sha256, size, expires).encode()
-    ):
+    size, expires, repo = (_number(request, key) for key in ("size", "expires", "repo"))
+    given, expected = request.query_params.get("sign", ""), _sign(site, sha256, size, expires, repo)
+    if not _SHA256.fullmatch(sha256) or not hmac.compare_digest(given.encode(), expected.encode()):
         raise RefusedError(403, "The upload link is not one of this server's")
     if expires < time.time():
         raise RefusedError(403, "The upload link has expired")
@@ -74,6 +81,7 @@ async def receive(request: Request) -> Response:
         if received != size or digest.hexdigest() != sha256:
             raise malformed("The bytes are not those that were announced")
         await run_in_threadpool(site.blobs.put_file, sha256, file)
+        await run_in_threadpool(site.received.add, repo, sha256)
     finally:
         await run_in_threadpool(file.unlink, missing_ok=True)
     return Response(status_code=200)
@@ -94,5 +102,11 @@ def _number(request: Request, key: str) -> int:
     return int(found)
 
 
-def _sign(site: Site, sha256: str, size: int, expires: int) -> str:
-    return hmac.new(site.link_key, f"{sha256} {size} {expires}".encode(), hashlib.sha256).hexdigest()
+def _permit(call: Call, repo: Repo, sha256: str, size: int) -> str:
+    expires = int(time.time()) + _LINK_SECONDS
+    sign = _sign(call.site, sha256, size, expires, repo.id)
+    return urlencode({"size": size, "expires": expires, "repo": repo.id, "sign": sign})
+
+
+def _sign(site: Site, sha256: str, size: int, expires: int, repo: int) -> str:
+    return hmac.new(site.link_key, f"{sha256} {size} {expires} {repo}".encode(), hashlib.sha256).hexdigest()

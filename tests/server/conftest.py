@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.server.builders import Client, Server, options_in, serving
+from tests.server.postgres import Cluster, cluster, programs
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Cluster]:
+    """A PostgreSQL for all tests that ask for one."""
+    binaries = programs()
+    if binaries is None:
+        pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
+    with cluster(binaries) as made:
+        yield made
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One server for a module, on each kind of database."""
+    where = request.getfixturevalue("postgres").new_database() if request.param == "postgresql" else None
+    with serving(options_in(tmp_path_factory.mktemp("server"), where)) as made:
+        yield made
+
+
+@pytest.fixture
+def server(running: Server) -> Iterator[Server]:
+    """The server, which must not fail in itself whatever a test does to it."""
+    running.records.clear()
+    yield running
+    assert not running.failures()
+
+
+@pytest.fixture
+def ann(server: Server) -> Client:
+    """Who manages `acme`."""
+    return server.client("ann")
+
+
+@pytest.fixture
+def bob(server: Server) -> Client:
+    """Someone else."""
+    return server.client("bob")
+
+
+@pytest.fixture
+def repo(server: Server, ann: Client) -> str:
+    """A new repository with a README, and a file in a folder."""
+    return server.repo(ann, README="# Hello", abc__manifest="{}")
