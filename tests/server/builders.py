@@ -153,7 +153,14 @@ def serving(options: Options) -> Iterator[Server]:
     listening = socket.socket(proto=socket.IPPROTO_TCP)
     listening.bind(("127.0.0.1", 0))
     # As the command does it, but for the signals.
-    config = Config(build_app(site), loop="asyncio", log_config=None, access_log=False, proxy_headers=False, timeout_graceful_shutdown=5)
+    config = Config(
+        build_app(site),
+        loop="asyncio",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=5,
+    )
     running = Uvicorn(config)
     thread = threading.Thread(target=running.run, args=([listening],))
     made = Server(site, f"http://127.0.0.1:{listening.getsockname()[1]}")

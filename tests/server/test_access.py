@@ -17,7 +17,12 @@ from tests.simulator import refused
 
 @pytest.mark.parametrize(
     ("role", "reads", "writes", "manages"),
-    [(None, False, False, False), ("read", True, False, False), ("write", True, True, False), ("admin", True, True, True)],
+    [
+        (None, False, False, False),
+        ("read", True, False, False),
+        ("write", True, True, False),
+        ("admin", True, True, True),
+    ],
 )
 def test_a_role_allows_what_it_says_and_no_more(
     server: Server, ann: Client, bob: Client, role: str | None, reads: bool, writes: bool, manages: bool
@@ -31,7 +36,9 @@ def test_a_role_allows_what_it_says_and_no_more(
         assert reads or read.headers["x-error-code"] == "RepoNotFound"
         assert (bob.commit(repo, file("more", b"1")).status == 200) is writes
         assert (bob.call("PUT", f"/api/models/{repo}/settings", {}).status == 200) is manages
-        assert (bob.call("DELETE", "/api/repos/delete", {"organization": "acme", "name": repo}).status == 200) is manages
+        assert (
+            bob.call("DELETE", "/api/repos/delete", {"organization": "acme", "name": repo}).status == 200
+        ) is manages
     finally:
         server.site.accounts.set_member("acme", "bob", None)
 

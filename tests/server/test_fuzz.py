@@ -29,7 +29,23 @@ QUERIES = (
     *("create_pr", "include_prs", "blobs", "size", "expires", "sign", "repo", "type"),
 )
 WORDS = ("acme", "ann", "bob", "fuzz", "main", "v1.0.0", "refs/pr/1", "refs/heads/main", "models", "datasets", "README")
-ODD = ("", "0", "1", "-1", "true", "open", "²", "../..", "a\0b", "\ud800", "\U0010ffff", "%", "9" * 30, "a" * 300, "0" * 40)
+ODD = (
+    "",
+    "0",
+    "1",
+    "-1",
+    "true",
+    "open",
+    "²",
+    "../..",
+    "a\0b",
+    "\ud800",
+    "\U0010ffff",
+    "%",
+    "9" * 30,
+    "a" * 300,
+    "0" * 40,
+)
 
 text = st.one_of(st.sampled_from(WORDS), st.sampled_from(ODD), st.text(st.characters(), max_size=20))
 leaf = st.one_of(text, st.integers(), st.floats(), st.booleans(), st.none())

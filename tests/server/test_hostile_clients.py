@@ -190,9 +190,8 @@ def test_a_repository_of_no_name_is_refused(ann: Client, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", "a b", "-a", "a..b", "a//b", "/a", "a/", "a.lock", "refs/x", "a~1", "a^", "a:b", "é", "x" * 201, "0" * 40]
+    "name",
+    ["", "a b", "-a", "a..b", "a//b", "/a", "a/", "a.lock", "refs/x", "a~1", "a^", "a:b", "é", "x" * 201, "0" * 40],
 )
 def test_a_tag_that_git_would_refuse_is_refused(ann: Client, repo: str, name: str) -> None:
     assert ann.tag(repo, name).status == 400
-
-
