@@ -83,12 +83,17 @@ def is_newest(manifest: Manifest, known: ModelCardData | None) -> bool:
 
 
 def picture_of(claims: Sequence[Claim]) -> str:
-    """Claims before and after, as SVG: a grey bar, and a blue one with its 95 % interval."""
+    """Claims before and after, as SVG: a grey bar, and a blue one with its 95 % interval.
+
+    Of each metric the first claim, which is that of its whole suite; none that can be below zero, where bars mislead.
+    """
+    first = {claim.metric: claim for claim in reversed(claims)}
+    claims = [claim for claim in claims if first[claim.metric] is claim and min(claim.before, claim.low) >= 0]
     width, height = _LABEL + _BAR + 110, _ROW * len(claims) + 30
-    size = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
+    size = f'viewBox="-8 0 {width} {height}" width="{width}" height="{height}"'
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="system-ui, sans-serif" font-size="13">',
-        f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
+        f'<rect x="-8" width="{width}" height="{height}" fill="#ffffff"/>',
         f'<text x="{_LABEL}" y="18" fill="#6b7280">without the patch</text>',
         f'<text x="{_LABEL + 140}" y="18" fill="#2563eb">with it, and the 95 % interval</text>',
     ]
