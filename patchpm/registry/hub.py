@@ -76,6 +76,8 @@ class HubHost:
         self._files = HttpFiles(address.endpoint, self._headers)
         self._commit: str | None = None
         self._kept: dict[_Place, bytes] = {}
+        self._is_new = False
+        """Whether there was no registry when its head was asked for, as before one is made."""
 
     @property
     def where(self) -> str:
@@ -98,6 +100,12 @@ class HubHost:
             if answer.status == 200:
                 return answer.data
         answer = self._get(place, max_bytes)
+        if place.repo == self._address.repo and _is_hidden(answer) and not self._is_new:
+            raise self._files.unreachable(
+                place.url,
+                f"there is no repository {place.repo}, or you may not see it",
+                f"check the address, or sign in with `patchpm login {self.where}`",
+            )
         return answer.data if answer.status == 200 else None
 
     def pin(self, release: str, max_bytes: int) -> str | None:
@@ -198,7 +206,7 @@ class HubHost:
         if there.status == 200:
             self._check_same(release, files)
             return
-        if there.headers.get("X-Error-Code") == "RepoNotFound":
+        if _is_hidden(there):
             writer.create(repo, like=self._address.repo)
         pages = writer.pages(files[MANIFEST], base, self._card(repo))
         writer.release(repo, tag, version, {f"{base}/{file}": data for file, data in files.items()} | pages)
@@ -218,7 +226,8 @@ class HubHost:
     def _state(self) -> _State:
         answer = self._get(self._place(HEAD), _MAX_HEAD_BYTES)
         revision = _digest(answer.data) if answer.status == 200 else ""
-        exists = answer.headers.get("X-Error-Code") != "RepoNotFound"
+        exists = not _is_hidden(answer)
+        self._is_new = not exists
         return _State(revision, answer.headers.get("X-Repo-Commit") if exists else None, exists)
 
     def _place(self, path: str) -> _Place:
@@ -239,7 +248,7 @@ class HubHost:
             return answer
         hint = None
         if answer.status in (401, 403):
-            if answer.headers.get("X-Error-Code") == "RepoNotFound":  # as the public Hub says it to strangers
+            if _is_hidden(answer):  # as the public Hub says it to strangers
                 return Answer(404, answer.reason, answer.headers, b"")
             hint = f"sign in with `patchpm login {self.where}`, or ask for the right to read {place.repo}"
         why = answer.headers.get("X-Error-Message") or answer.reason
@@ -279,6 +288,11 @@ def _releases(changes: Sequence[Change]) -> dict[tuple[str, ...], dict[str, byte
         if room == _PATCHES:
             found.setdefault(tuple(release), {})[file] = data
     return found
+
+
+def _is_hidden(answer: Answer) -> bool:
+    """Whether there is no such repository, or none that the token may see: servers say the same of both."""
+    return answer.headers.get("X-Error-Code") == "RepoNotFound"
 
 
 def _digest(timestamp: bytes) -> str:

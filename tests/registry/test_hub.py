@@ -201,6 +201,17 @@ def test_a_stranger_is_told_to_sign_in(server: HubServer, host: HubHost, monkeyp
         open_hub(host.where).commit([(HEAD, b"two")], host.head())
 
 
+def test_a_registry_that_is_hidden_is_told_apart_from_a_broken_one(
+    server: HubServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    HfApi(endpoint=server.endpoint, token=server.ann).create_repo("acme/hidden-registry", private=True)
+    host = open_hub(server.registry("acme/hidden-registry"))
+    host.commit(FIRST, "")
+    monkeypatch.delenv("PATCHPM_TOKENS")
+    with refused("unreachable", "patchpm login"):
+        open_hub(host.where).read(HEAD, 10)
+
+
 def test_a_token_goes_to_its_own_server_only(server: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_public")
     assert token_for(server.endpoint) == server.ann
