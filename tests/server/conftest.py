@@ -37,13 +37,19 @@ def server(running: Server) -> Iterator[Server]:
 @pytest.fixture
 def ann(server: Server) -> Client:
     """Who manages `acme`."""
-    return server.client("ann")
+    return server.known("ann")
 
 
 @pytest.fixture
 def bob(server: Server) -> Client:
     """Someone else."""
-    return server.client("bob")
+    return server.known("bob")
+
+
+@pytest.fixture(scope="module")
+def old_repo(running: Server) -> str:
+    """The same one for all tests that only try to change it."""
+    return running.repo(running.known("ann"), README="# Hello", abc__manifest="{}")
 
 
 @pytest.fixture

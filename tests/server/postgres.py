@@ -11,6 +11,8 @@ from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 
+import psycopg
+
 _numbers = count(1)
 
 
@@ -47,7 +49,8 @@ class Cluster:
     def new_database(self) -> str:
         """The address of an empty database."""
         name = f"registry{next(_numbers)}"
-        self._run("createdb", "-h", str(self._folder), "-U", "patchpm", name)
+        with psycopg.connect(host=str(self._folder), user="patchpm", dbname="postgres", autocommit=True) as db:
+            db.execute(f"CREATE DATABASE {name}")
         return f"postgresql://patchpm@/{name}?host={self._folder}"
 
     def _run(self, program: str, *arguments: str) -> None:

@@ -17,7 +17,12 @@ from tests.simulator import refused
 
 @pytest.mark.parametrize(
     ("role", "reads", "writes", "manages"),
-    [(None, False, False, False), ("read", True, False, False), ("write", True, True, False), ("admin", True, True, True)],
+    [
+        (None, False, False, False),
+        ("read", True, False, False),
+        ("write", True, True, False),
+        ("admin", True, True, True),
+    ],
 )
 def test_a_role_allows_what_it_says_and_no_more(
     server: Server, ann: Client, bob: Client, role: str | None, reads: bool, writes: bool, manages: bool
@@ -31,7 +36,9 @@ def test_a_role_allows_what_it_says_and_no_more(
         assert reads or read.headers["x-error-code"] == "RepoNotFound"
         assert (bob.commit(repo, file("more", b"1")).status == 200) is writes
         assert (bob.call("PUT", f"/api/models/{repo}/settings", {}).status == 200) is manages
-        assert (bob.call("DELETE", "/api/repos/delete", {"organization": "acme", "name": repo}).status == 200) is manages
+        assert (
+            bob.call("DELETE", "/api/repos/delete", {"organization": "acme", "name": repo}).status == 200
+        ) is manages
     finally:
         server.site.accounts.set_member("acme", "bob", None)
 
@@ -94,9 +101,9 @@ def test_tokens_end_when_they_expire_or_are_revoked_or_their_user_is_turned_away
     "header", ["Bearer", "Bearer ", "Basic YW5uOmFubg==", "ppm_x", "Bearer ppm_\xff", "Bearer a b", "bearer \t"]
 )
 def test_credentials_that_are_none_are_refused_also_where_none_are_needed(
-    server: Server, repo: str, header: str
+    server: Server, old_repo: str, header: str
 ) -> None:
-    answer = server.anyone.get(f"/api/models/{repo}", Authorization=header)
+    answer = server.anyone.get(f"/api/models/{old_repo}", Authorization=header)
     assert answer.status == 401
     assert answer.error == "Invalid credentials in Authorization header"
 

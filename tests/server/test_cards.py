@@ -60,7 +60,9 @@ def test_tags_are_those_that_the_hub_makes() -> None:
     assert (card["date"], card["nan"]) == ("2026-01-01", "nan")
 
 
-@pytest.mark.parametrize("text", ["", "# Hello", "---\n", "---\nno end", "----\na: 1\n---\n", "---\n\n---\n", "--- \n---"])
+@pytest.mark.parametrize(
+    "text", ["", "# Hello", "---\n", "---\nno end", "----\na: 1\n---\n", "---\n\n---\n", "--- \n---"]
+)
 def test_a_readme_without_front_matter_says_nothing(text: str) -> None:
     assert read_card(text) == {}
 
