@@ -52,6 +52,10 @@ class TakenError(Exception):
     """Someone else was faster: the head moved, or the name is there already."""
 
 
+class GoneError(Exception):
+    """The repository was dropped at the same moment."""
+
+
 class ReleasedError(Exception):
     """It would change or drop a release."""
 
@@ -174,6 +178,7 @@ class Ledger:
         """
         try:
             with self._writing(repo.full_name) as db:
+                lock(db, repo)
                 db.execute(delete(refs).where(refs.c.repo == repo.id))
                 db.execute(delete(repos).where(repos.c.id == repo.id))
         except TakenError as error:
@@ -227,14 +232,13 @@ class Ledger:
         kind, name = _ref_of(branch)
         here = and_(refs.c.repo == repo.id, refs.c.kind == kind, refs.c.name == name)
         with self._writing(branch) as db:
+            lock(db, repo)
             before = _named(db, repo, [(kind, name)])
             if before is None:
                 raise LookupError(branch)
             if before.sha != parent:
                 raise TakenError(branch)
-            line = db.execute(select(refs.c.line).where(here)).scalar_one_or_none()
-            if line is None:  # the branch went at the same moment
-                raise TakenError(branch)
+            line = db.execute(select(refs.c.line).where(here)).scalar_one()
             made = _append(db, line, before.number + 1, description)
             _record(db, made, changes)
             moved = db.execute(update(refs).where(here, refs.c.sha == before.sha).values(sha=made.sha))
@@ -256,6 +260,7 @@ class Ledger:
             TakenError: The tag, or a branch of its name, is there.
         """
         with self._writing(tag) as db:
+            lock(db, repo)
             if _named(db, repo, [(BRANCH, tag)]) is not None:
                 raise TakenError(tag)
             db.execute(insert(refs).values(repo=repo.id, kind=TAG, name=tag, sha=commit.sha))
@@ -268,6 +273,7 @@ class Ledger:
         """
         kind, name = _ref_of(branch)
         with self._writing(branch) as db:
+            lock(db, repo)
             if kind == BRANCH and _named(db, repo, [(TAG, name)]) is not None:
                 raise TakenError(branch)
             line = _new_line(db, repo.id, commit)
@@ -282,6 +288,7 @@ class Ledger:
         here = and_(refs.c.repo == repo.id, refs.c.kind == kind, refs.c.name == name)
         try:
             with self._writing(name) as db:
+                lock(db, repo)
                 return db.execute(delete(refs).where(here)).rowcount == 1
         except TakenError as error:
             raise ReleasedError(name) from error
@@ -306,6 +313,16 @@ class Ledger:
                 yield db
         except DatabaseConflict as error:
             raise TakenError(what) from error
+
+
+def lock(db: Connection, repo: Repo) -> None:
+    """Let nobody else change a repository until the transaction ends; the first thing that all who change it do.
+
+    Raises:
+        GoneError: Someone dropped it.
+    """
+    if db.execute(select(repos.c.id).where(repos.c.id == repo.id).with_for_update()).first() is None:
+        raise GoneError(repo.full_name)
 
 
 def _new_line(db: Connection, repo: int, start: Commit | None) -> int:
