@@ -18,10 +18,16 @@ def postgres() -> Iterator[Cluster]:
         yield made
 
 
+@pytest.fixture(scope="session")
+def shared_database(postgres: Cluster) -> str:
+    """One database for all modules: a new one takes longer than most tests."""
+    return postgres.new_database()
+
+
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One server for a module, on each kind of database."""
-    where = request.getfixturevalue("postgres").new_database() if request.param == "postgresql" else None
+    where = request.getfixturevalue("shared_database") if request.param == "postgresql" else None
     with serving(options_in(tmp_path_factory.mktemp("server"), where)) as made:
         yield made
 

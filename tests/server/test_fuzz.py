@@ -172,7 +172,7 @@ def shake(server: Server, people: list[Client], examples: int) -> None:
 
 
 def test_some_requests(server: Server, people: list[Client]) -> None:
-    shake(server, people, 150)
+    shake(server, people, 100)
 
 
 @pytest.mark.slow
