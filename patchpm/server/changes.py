@@ -8,8 +8,8 @@ from typing import Final
 
 from patchpm.server.commit_body import Deletion
 from patchpm.server.history import Commit, Entry, History
-from patchpm.server.ledger import Removal
 from patchpm.server.refusal import malformed, no_entry
+from patchpm.server.repository import Removal
 
 _FEW: Final = 100
 

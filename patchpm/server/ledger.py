@@ -9,7 +9,6 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -19,12 +18,25 @@ from sqlalchemy.exc import IntegrityError as DatabaseConflict
 from patchpm.server.database import SINGLE, WRITING
 from patchpm.server.history import Commit, Entry
 from patchpm.server.recent import Recent
+from patchpm.server.repository import (
+    BRANCH,
+    MAIN,
+    MERGED,
+    OPEN,
+    PULL,
+    TAG,
+    Card,
+    Description,
+    GoneError,
+    Place,
+    Ref,
+    ReleasedError,
+    Removal,
+    Repo,
+    TakenError,
+)
 from patchpm.server.tables import commits, entries, lines, pulls, refs, repo_tags, repos
 
-MAIN: Final = "main"
-BRANCH, TAG, PULL = "branch", "tag", "pr"
-OPEN, CLOSED, MERGED = "open", "closed", "merged"
-"""What becomes of a pull request."""
 _PULL_PREFIX: Final = "refs/pr/"
 _KEPT_COMMITS: Final = 4096
 _PLACE: Final = (
@@ -46,81 +58,6 @@ _PLACE: Final = (
     .order_by(refs.c.kind.desc())
     .limit(1)
 )
-
-
-class TakenError(Exception):
-    """Someone else was faster: the head moved, or the name is there already."""
-
-
-class GoneError(Exception):
-    """The repository was dropped at the same moment."""
-
-
-class ReleasedError(Exception):
-    """It would change or drop a release."""
-
-
-@dataclass(frozen=True, slots=True)
-class Repo:
-    """A repository."""
-
-    id: int
-    kind: str
-    namespace: str
-    name: str
-    private: bool
-    created: datetime
-    changed: datetime
-    card: dict[str, Any]
-    downloads: int
-
-    @property
-    def full_name(self) -> str:
-        """`namespace/name`."""
-        return f"{self.namespace}/{self.name}"
-
-
-@dataclass(frozen=True, slots=True)
-class Ref:
-    """A name of a commit."""
-
-    kind: str
-    name: str
-    sha: str
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A commit of a repository, with no more than giving out one of its files takes."""
-
-    repo: int
-    private: bool
-    commit: Commit | None
-    """None for a revision that is not there."""
-
-
-@dataclass(frozen=True, slots=True)
-class Removal:
-    """A file that a commit takes away."""
-
-    path: str
-
-
-@dataclass(frozen=True, slots=True)
-class Description:
-    """What a commit says of itself."""
-
-    title: str
-    message: str
-    author: str
-
-
-@dataclass(frozen=True, slots=True)
-class Card:
-    """What a repository says of itself to machines."""
-
-    fields: dict[str, Any]
-    tags: Sequence[str]
 
 
 class Ledger:

@@ -10,7 +10,8 @@ from typing import Final
 from sqlalchemy import Engine, and_, func, insert, select, update
 
 from patchpm.server.database import WRITING
-from patchpm.server.ledger import MERGED, OPEN, PULL, Repo, lock
+from patchpm.server.ledger import lock
+from patchpm.server.repository import MERGED, OPEN, PULL, Repo
 from patchpm.server.tables import comments, commits, lines, pulls, refs
 
 

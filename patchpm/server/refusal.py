@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
 from patchpm.errors import NetworkError, PatchpmError
-from patchpm.server.ledger import GoneError
+from patchpm.server.repository import GoneError
 
 REPO, REVISION, ENTRY = "RepoNotFound", "RevisionNotFound", "EntryNotFound"
 """What a client turns into exceptions of their own."""
