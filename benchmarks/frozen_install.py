@@ -96,17 +96,14 @@ def main() -> None:
 
 
 def _patchpm(root: Path) -> Callable[[], float]:
-    model = root / "model"
-    model.mkdir(parents=True)
-    save_file({"model.embed_tokens.weight": np.ones((16, WIDTH), np.float32)}, model / "model.safetensors")
-    (model / "config.json").write_text(json.dumps({"hidden_size": WIDTH}))
+    model = small_model(root / "model")
     operator, vendor = generate(), generate()
     held = key_set([operator.public], 1)
     writer = RegistryWriter(FolderHost(root / "registry"), [operator, vendor], datetime.now(UTC))
     pin = writer.create(RootRoles(held, held, held, held))
     writer.add_vendor("acme", key_set([vendor.public], 1))
     for number in range(PATCHES):
-        writer.publish(_release(number, model, vendor))
+        writer.publish(signed_release(number, model, vendor))
     program, project = str(_BIN / "patchpm"), root / "project"
     project.mkdir()
     for arguments in (
@@ -121,7 +118,16 @@ def _patchpm(root: Path) -> Callable[[], float]:
     return lambda: _timed([program, "install", "--frozen"], project)
 
 
-def _release(number: int, model: Path, vendor: PrivateKey) -> ReleaseFiles:
+def small_model(folder: Path) -> Path:
+    """A base model of the usual width and of few words."""
+    folder.mkdir(parents=True)
+    save_file({"model.embed_tokens.weight": np.ones((16, WIDTH), np.float32)}, folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps({"hidden_size": WIDTH}))
+    return folder
+
+
+def signed_release(number: int, model: Path, vendor: PrivateKey) -> ReleaseFiles:
+    """A release of `acme/patch-<number>` for a model, with a prefix of usual size."""
     rows = np.random.default_rng(number).standard_normal((TOKENS, WIDTH), np.float32)
     prefix = write_prefix(PrefixMatrix("F32", TOKENS, WIDTH, rows.tobytes()))
     found = fingerprint(model).fingerprint

@@ -18,13 +18,15 @@ from patchpm.patch.manifest_json import write_manifest
 from patchpm.patch.prefix import write_prefix
 from patchpm.patch.release import ReleaseFiles
 from patchpm.registry.client import RegistryClient
-from patchpm.registry.draft import ANY_TIME, load_role, load_state
+from patchpm.registry.draft import ANY_TIME, load_bins, load_role, load_state
 from patchpm.registry.host import Change, conflict, too_large
+from patchpm.registry.listing import bits_for
 from patchpm.registry.roles import RootRoles, promise_of, snapshot_of, timestamp_of
 from patchpm.registry.writer import RegistryWriter
 from patchpm.trust.attestations import sign_release
 from patchpm.trust.policy import KeySet, key_set
 from patchpm.trust.private_keys import PrivateKey, generate
+from patchpm.trust.tuf_bins import Bin
 from patchpm.trust.tuf_metadata import Document, sign_document
 from patchpm.trust.tuf_state import TrustedState, VendorRole
 from tests.builders import manifest, matrix
@@ -73,8 +75,9 @@ class MemoryHost:
 class RegistrySimulator:
     """A registry with each role in other hands, and the vendor `acme` (two keys, both must sign) with one release."""
 
-    def __init__(self, state: Path) -> None:
+    def __init__(self, state: Path, *, spread: Callable[[int], int] = bits_for) -> None:
         self.now = START
+        self.spread = spread
         self.host = MemoryHost()
         self.users = state
         self.keys = {role: generate() for role in ("root", "root2", "targets", "snapshot", "timestamp")}
@@ -96,7 +99,7 @@ class RegistrySimulator:
     def writer(self, *more: PrivateKey) -> RegistryWriter:
         """The honest operator and all vendors in one."""
         held = [key for keys in self.vendors.values() for key in keys]
-        return RegistryWriter(self.host, [*self.keys.values(), *held, *more], self.now)
+        return RegistryWriter(self.host, [*self.keys.values(), *held, *more], self.now, spread=self.spread)
 
     def add_vendor(self, vendor: str) -> None:
         """Register a vendor; an unknown one with a new key."""
@@ -156,10 +159,67 @@ class RegistrySimulator:
         snapshot = self.put(snapshot_of(meta, number, expires), f"{number}.snapshot.json", self.keys["snapshot"])
         self.put(timestamp_of(snapshot, number, expires), "timestamp.json", self.keys["timestamp"])
 
+    def put_bin(
+        self,
+        place: Bin,
+        change: Callable[[dict[str, Any]], None] | None = None,
+        *,
+        signer: PrivateKey | None = None,
+        field: Bin | None = None,
+        version: int | None = None,
+    ) -> None:
+        """Sign a bin's part of snapshot with the online keys, whatever is in it, and let snapshot vouch for it.
+
+        Args:
+            place: The bin.
+            change: Edits its list of files.
+            signer: Another key than that of snapshot.
+            field: Another bin than this one, for what it says of itself.
+            version: None for the next one.
+        """
+        state = self.everything()
+        assert state.bins is not None
+        old = state.bins.promises(place)
+        meta = dict(old.signed.meta)
+        if change is not None:
+            change(meta)
+        number = version or old.version + 1
+        made = snapshot_of(meta, number, self.now + timedelta(days=180), field or place)
+        document = self.put(made, f"{number}.{place.snapshot}.json", signer or self.keys["snapshot"])
+        self.seal(lambda top: top.update({f"{place.snapshot}.json": promise_of(document)}))
+
+    def put_bin_targets(self, place: Bin, signed: Targets, *signers: PrivateKey) -> None:
+        """Sign a bin's part of targets with any keys, and let the online keys vouch for it."""
+        document = self.put(signed, f"{signed.version}.{place.targets}.json", *signers)
+        self.put_bin(place, lambda meta: meta.update({f"{place.targets}.json": promise_of(document)}))
+
+    def everything(self) -> TrustedState:
+        """What the registry says now, with all bins."""
+        state = self.state()
+        load_bins(self.host, state)
+        return state
+
     def put_role(self, signed: Targets, *signers: PrivateKey, vendor: str = "acme") -> None:
         """Sign a vendor's role with any keys, and let the online keys vouch for it."""
         document = self.put(signed, f"{signed.version}.{vendor}.json", *signers)
-        self.seal(lambda meta: meta.update({f"{vendor}.json": promise_of(document)}))
+        self.vouch(vendor, document)
+
+    def vouch(self, vendor: str, document: Document[Targets]) -> None:
+        """Let the online keys promise a vendor's role."""
+
+        def promise(meta: dict[str, Any]) -> None:
+            meta[f"{vendor}.json"] = promise_of(document)
+
+        bins = self.state().bins
+        if bins is None:
+            self.seal(promise)
+        else:
+            self.put_bin(bins.of(vendor), promise)
+
+
+def crowded(vendors: int) -> int:
+    """Bits of bins for tests: flat up to two vendors, two bins up to four, then four."""
+    return 0 if vendors <= 2 else 1 if vendors <= 4 else 2
 
 
 @contextmanager

@@ -46,7 +46,13 @@ def command(patch: str, offline: bool, folder: Path, as_json: bool) -> None:
             "licence": release.manifest.licence,
             "registry": newest.registry,
             "releases": [
-                {"version": str(e.version), "base": e.base.name, "tokens": e.tokens, "yanked": e.yanked}
+                {
+                    "version": str(e.version),
+                    "base": e.base.name,
+                    "tokens": e.tokens,
+                    "yanked": e.yanked,
+                    "deprecated": e.deprecated,
+                }
                 for e in entries
             ],
             "version": str(newest.version),
@@ -69,6 +75,12 @@ def command(patch: str, offline: bool, folder: Path, as_json: bool) -> None:
     )
 
 
+def _remark(entry: ReleaseEntry) -> str:
+    if entry.yanked is not None:
+        return f"yanked: {entry.yanked}"
+    return "" if entry.deprecated is None else f"deprecated: {entry.deprecated}"
+
+
 def _show(entries: list[ReleaseEntry], newest: ReleaseEntry, release: VerifiedRelease) -> None:
     manifest = release.manifest
     line(f"{bold(str(newest.name))}  {newest.summary}")
@@ -85,10 +97,7 @@ def _show(entries: list[ReleaseEntry], newest: ReleaseEntry, release: VerifiedRe
     )
     line()
     columns(
-        [
-            (str(e.version), e.base.name, str(e.tokens), "" if e.yanked is None else f"yanked: {e.yanked}")
-            for e in reversed(entries)
-        ],
+        [(str(e.version), e.base.name, str(e.tokens), _remark(e)) for e in reversed(entries)],
         ("version", "base", "tokens", ""),
     )
     line()

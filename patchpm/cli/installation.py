@@ -98,7 +98,7 @@ def carry_out(
 def report(session: Session, outcome: Outcome, *, as_json: bool, dry_run: bool = False, frozen: bool = False) -> None:
     """Print what came of it, with a warning for releases that were withdrawn; a frozen install asks no index."""
     if not frozen:
-        for reason in yanked(session, outcome.lock):
+        for reason in withdrawn(session, outcome.lock):
             warn(reason)
 
     def human() -> None:
@@ -115,14 +115,18 @@ def report(session: Session, outcome: Outcome, *, as_json: bool, dry_run: bool =
     emit(described(outcome, dry_run=dry_run), human, as_json=as_json)
 
 
-def yanked(session: Session, lock: Lock) -> list[str]:
-    """Why releases in the lock were withdrawn, as far as the registries say now."""
+def withdrawn(session: Session, lock: Lock) -> list[str]:
+    """Why releases in the lock were yanked or deprecated, as far as the registries say now."""
     found = set()
     try:
         for release in lock.releases:
             for entry in session.catalogue.entries(release.name):
-                if entry.path == release.path and entry.yanked is not None:
+                if entry.path != release.path:
+                    continue
+                if entry.yanked is not None:
                     found.add(f"{release.name} {release.version} is yanked: {entry.yanked}")
+                if entry.deprecated is not None:
+                    found.add(f"{release.name} {release.version} is deprecated: {entry.deprecated}")
     except NetworkError as error:
         note(f"whether anything was yanked is not known: {error.what}")
     return sorted(found)

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from patchpm.cli.changing import registry_option, signing_option, writer_of
 from patchpm.cli.options import address, json_option, project_option
 from patchpm.cli.output import columns, emit, line, note
+from patchpm.cli.registry_accept import accept_command
 from patchpm.cli.registry_accounts import account_command, token_command
 from patchpm.cli.registry_copy import copy_command
 from patchpm.cli.registry_serve import serve_command
-from patchpm.cli.release_folder import read_release_folder
 from patchpm.cli.session import Session
 from patchpm.cli.signing import load_keys, passphrase_option
-from patchpm.errors import TrustError, UsageError
+from patchpm.errors import TrustError
 from patchpm.patch.digest import Digest
-from patchpm.patch.manifest_json import read_manifest
-from patchpm.patch.name import PatchName, check_vendor
-from patchpm.patch.version import Version
+from patchpm.patch.name import check_vendor
 from patchpm.project.policy_file import edit_user_policy, load_policy
 from patchpm.registry.hosts import open_host
 from patchpm.settings import Folders
@@ -31,20 +28,8 @@ from patchpm.trust.policy_toml import with_registry
 
 if TYPE_CHECKING:
     from patchpm.registry.roles import RootRoles
-    from patchpm.registry.writer import RegistryWriter
     from patchpm.trust.private_keys import PrivateKey
 
-_registry_option = click.option(
-    "--registry", "url", required=True, help="The registry: its folder, or a file:, s3:, gs: or az: address."
-)
-_signing_option = click.option(
-    "--key",
-    "keys",
-    multiple=True,
-    required=True,
-    metavar="KEY",
-    help="A key that must sign: a name of `patchpm key list`, or a private key file. Give every key that has a say.",
-)
 _ROLES = ("root", "targets", "snapshot", "timestamp")
 
 
@@ -78,7 +63,7 @@ def _role_options(function: click.decorators.FC) -> click.decorators.FC:
 @command.command(
     "init", epilog="Example: patchpm registry init --registry /srv/patches --root-key root --targets-key online"
 )
-@_registry_option
+@registry_option
 @_role_options
 @passphrase_option
 @json_option
@@ -95,7 +80,7 @@ def init_command(
     """Make an empty registry. Keep the root keys offline: they are needed again only to change keys."""
     named = _named_keys(root_keys, targets_keys, snapshot_keys, timestamp_keys, passphrase_file)
     roles = _roles(named, root_threshold or 1)
-    writer = _writer(url, [key for keys in named for key in keys])
+    writer = writer_of(url, [key for keys in named for key in keys])
     root = writer.create(roles)
 
     def human() -> None:
@@ -108,7 +93,7 @@ def init_command(
 @command.command(
     "rotate-root", epilog="Example: patchpm registry rotate-root --registry /srv/patches --root-key new --key old"
 )
-@_registry_option
+@registry_option
 @_role_options
 @click.option("--key", "keys", multiple=True, metavar="KEY", help="Old keys that must sign the change.")
 @passphrase_option
@@ -127,7 +112,7 @@ def rotate_command(
     """Give the registry's roles other keys. Users follow by themselves, from the root they have pinned."""
     named = _named_keys(root_keys, targets_keys, snapshot_keys, timestamp_keys, passphrase_file)
     signers = [key for role in named for key in role] + load_keys(keys, passphrase_file)
-    writer = _writer(url, signers)
+    writer = writer_of(url, signers)
     root = writer.rotate_root(_roles(named, root_threshold or writer.root_keys().threshold))
     emit({"registry": url, "root": str(root)}, lambda: line(f"the root is now {root}"), as_json=as_json)
 
@@ -142,8 +127,8 @@ def rotate_command(
 )
 @click.option("--threshold", type=click.IntRange(1), default=1, show_default=True, help="How many must sign a release.")
 @click.option("--allow-lookalike", is_flag=True, help="Take a name that is close to another vendor's.")
-@_registry_option
-@_signing_option
+@registry_option
+@signing_option
 @passphrase_option
 @json_option
 def add_vendor_command(
@@ -157,76 +142,21 @@ def add_vendor_command(
     as_json: bool,
 ) -> None:
     """Give VENDOR the namespace VENDOR/*, signed for by its own keys."""
-    writer = _writer(url, load_keys(keys, passphrase_file))
+    writer = writer_of(url, load_keys(keys, passphrase_file))
     told = key_set([PublicKey.parse(text) for text in public], threshold)
     added = writer.add_vendor(check_vendor(vendor), told, allow_lookalike=allow_lookalike)
     text = f"{vendor} may publish now" if added else f"{vendor} was there already"
     emit({"vendor": vendor, "changed": added}, lambda: line(text), as_json=as_json)
 
 
-@command.command(
-    "publish", epilog="Example: patchpm registry publish release --registry /srv/patches --key acme --key online"
-)
-@click.argument("release", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@_registry_option
-@_signing_option
-@passphrase_option
-@json_option
-def publish_command(
-    release: Path, url: str, keys: tuple[str, ...], passphrase_file: Path | None, as_json: bool
-) -> None:
-    """Add the release in folder RELEASE, as `patchpm pack` makes it. The same bytes again change nothing."""
-    files = read_release_folder(release)
-    manifest = read_manifest(files.manifest)
-    published = _writer(url, load_keys(keys, passphrase_file)).publish(files)
-    name = f"{manifest.name} {manifest.version} for {manifest.base.name}"
-    text = f"published {name}" if published else f"{name} was published already, with these very bytes"
-    emit(
-        {"name": str(manifest.name), "version": str(manifest.version), "changed": published},
-        lambda: line(text),
-        as_json=as_json,
-    )
-
-
-@command.command(
-    "yank",
-    epilog="Example: patchpm registry yank acme/toxicity@1.2.0 --reason over-refuses --registry DIR --key a --key b",
-)
-@click.argument("release", metavar="VENDOR/NAME@VERSION")
-@click.option("--reason", help="Shown to whoever has it installed.")
-@click.option("--undo", is_flag=True, help="Bring it back.")
-@_registry_option
-@_signing_option
-@passphrase_option
-@json_option
-def yank_command(
-    release: str,
-    reason: str | None,
-    undo: bool,
-    url: str,
-    keys: tuple[str, ...],
-    passphrase_file: Path | None,
-    as_json: bool,
-) -> None:
-    """Withdraw one version: it is never chosen anew, and still installs where a lock pins it, with the reason."""
-    if undo == bool(reason):
-        raise UsageError("usage", "say --reason TEXT to yank, or --undo to bring a version back")
-    name, _, version = release.partition("@")
-    changed = _writer(url, load_keys(keys, passphrase_file)).yank(
-        PatchName.parse(name), Version.parse(version), None if undo else reason
-    )
-    done = f"{name} {version} is {'back' if undo else 'yanked'}" if changed else "nothing changed"
-    emit({"release": release, "changed": changed}, lambda: line(done), as_json=as_json)
-
-
 @command.command("refresh", epilog="Example: patchpm registry refresh --registry /srv/patches --key online")
-@_registry_option
-@_signing_option
+@registry_option
+@signing_option
 @passphrase_option
 @json_option
 def refresh_command(url: str, keys: tuple[str, ...], passphrase_file: Path | None, as_json: bool) -> None:
     """Sign what expires anew. Run it daily: metadata that expires is how users notice a mirror that hides updates."""
-    _writer(url, load_keys(keys, passphrase_file)).refresh()
+    writer_of(url, load_keys(keys, passphrase_file)).refresh()
     emit({"registry": url, "changed": True}, lambda: line(f"signed {url} anew"), as_json=as_json)
 
 
@@ -278,14 +208,8 @@ def list_command(folder: Path, as_json: bool) -> None:
     )
 
 
-for _subcommand in (account_command, copy_command, serve_command, token_command):
+for _subcommand in (accept_command, account_command, copy_command, serve_command, token_command):
     command.add_command(_subcommand)
-
-
-def _writer(url: str, signers: Sequence[PrivateKey]) -> RegistryWriter:
-    from patchpm.registry.writer import RegistryWriter
-
-    return RegistryWriter(open_host(address(url)), signers, datetime.now(UTC))
 
 
 def _named_keys(

@@ -41,7 +41,8 @@ class Installer:
 
         Args:
             lock: What to install.
-            fetch: Called for a release that is not in the store; in several threads where there is more than one.
+            fetch: Called for a release that is not in the store. Of several, each is fetched, verified and stored in a
+                thread of its own.
 
         Yields:
             Each release once it is there, and whether it was fetched.
@@ -56,19 +57,26 @@ class Installer:
         manifests: dict[tuple[str, str], Manifest] = {}
         stored = {release.manifest.digest: self._stored(release) for release in lock.releases}
         missing = {release.manifest.digest: release for release in lock.releases if not stored[release.manifest.digest]}
-        with _coming(missing, fetch) as coming:
+
+        def bring(release: LockedRelease) -> VerifiedRelease:
+            verified = self._belonging(lock, release, fetch(release))
+            self.store.put(verified)
+            return verified
+
+        with _coming(missing, bring) as coming:
             for release in lock.releases:
-                base = _base_of(lock, release)
                 digest = release.manifest.digest
                 files = stored[digest]
-                verified = self._verify(release, files or coming(digest)).require()
-                check_manifest(release, base, verified.manifest)
-                if files is None:
-                    self.store.put(verified)
-                    stored[digest] = verified.files
+                verified = coming(digest) if files is None else self._belonging(lock, release, files)
+                stored[digest] = verified.files
                 manifests[release.base, str(release.name)] = verified.manifest
                 yield release, files is None
         check_sets(lock, manifests)
+
+    def _belonging(self, lock: Lock, release: LockedRelease, files: ReleaseFiles) -> VerifiedRelease:
+        verified = self._verify(release, files).require()
+        check_manifest(release, _base_of(lock, release), verified.manifest)
+        return verified
 
     def verdicts(self, lock: Lock) -> Iterator[tuple[LockedRelease, Verdict]]:
         """Verify what is installed, without stopping at a release that fails.
@@ -203,16 +211,18 @@ def _check_company(members: Sequence[Manifest]) -> None:
 
 
 @contextmanager
-def _coming(missing: Mapping[Digest, LockedRelease], fetch: Fetch) -> Iterator[Callable[[Digest], ReleaseFiles]]:
-    """Fetch several releases at once, since each is a few round trips; gives what waits for one of them."""
+def _coming(
+    missing: Mapping[Digest, LockedRelease], bring: Callable[[LockedRelease], VerifiedRelease]
+) -> Iterator[Callable[[Digest], VerifiedRelease]]:
+    """Bring several releases at once, since each waits for the network and the disk; gives what waits for one."""
     if len(missing) < 2:
-        yield lambda digest: fetch(missing[digest])
+        yield lambda digest: bring(missing[digest])
         return
     from concurrent.futures import ThreadPoolExecutor  # a frozen install with nothing to fetch starts without it
 
     pool = ThreadPoolExecutor(_PARALLEL)
     try:
-        running = {digest: pool.submit(fetch, release) for digest, release in missing.items()}
+        running = {digest: pool.submit(bring, release) for digest, release in missing.items()}
         yield lambda digest: running[digest].result()
     finally:
         pool.shutdown(cancel_futures=True)

@@ -57,6 +57,8 @@ class LockedRelease:
     signers: tuple[str, ...]
     """Public keys of the vendor, `ed25519:…` or `p256:…`, sorted."""
     requires: tuple[tuple[PatchName, Range], ...]
+    commit: str | None = None
+    """On the Hub and its like: the commit that the release's tag named, so that a tag that moves changes nothing."""
 
     @property
     def path(self) -> str:

@@ -34,6 +34,7 @@ VERSION = 1
 REVISION = 0
 """Grows with additions that an older reader may ignore; a newer one than ours is refused as we check every byte."""
 _HEADER = "# Written by patchpm. Do not edit it: run `patchpm lock`, also to settle a merge conflict.\n"
+_COMMIT_PATTERN = r"[0-9a-f]{40}"
 _ALIAS_PATTERN = r"[a-z0-9]([a-z0-9-]{0,37}[a-z0-9])?"
 _KEY_PATTERN = r"(ed25519|p256):[A-Za-z0-9+/]{40,50}={0,2}"
 _MAX_VERSION = 2**31
@@ -179,6 +180,7 @@ def _release(record: Record) -> LockedRelease:
         threshold=record.integer("threshold", low=1, high=100),
         signers=_signers(record),
         requires=_requires(record),
+        commit=record.text("commit", pattern=_COMMIT_PATTERN) if record.has("commit") else None,
     )
     record.done()
     return release
@@ -191,6 +193,7 @@ def _release_fields(release: LockedRelease) -> list[tuple[str, str]]:
         ("base", _text(release.base)),
         ("short", _text(release.short)),
         ("registry", _text(release.registry)),
+        *((("commit", _text(release.commit)),) if release.commit is not None else ()),
         ("domain", _text(release.domain)),
         ("tokens", str(release.tokens)),
         ("manifest", _file_text(release.manifest)),

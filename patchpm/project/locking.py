@@ -27,6 +27,9 @@ class Registries(Index, Protocol):
     def vendor_keys(self, vendor: str) -> KeySet:
         """The keys that the vendor's registry delegates to."""
 
+    def pins(self, entries: Sequence[ReleaseEntry]) -> Mapping[str, str]:
+        """What `LockedRelease.commit` is to be, by path, for those releases that have one."""
+
     def versions(self, alias: str) -> Versions:
         """The versions of one registry's metadata."""
 
@@ -74,9 +77,11 @@ def make_lock(
             error.next = f"leave out a patch: your policy allows at most {budget} prefix tokens in a set"
         raise
     releases, compositions = [], []
+    chosen = [entry for target in targets for entry in resolution.sets[target.label].releases]
+    pins = registries.pins(chosen)
     for target in targets:
         entries = resolution.sets[target.label].releases
-        releases += [_locked(entry, target, registries, policy) for entry in entries]
+        releases += [_locked(entry, target, registries, policy, pins.get(entry.path)) for entry in entries]
         compositions.append(_composition(project.anchor, target, entries))
     return Lock(
         requirements=project.digest,
@@ -91,7 +96,9 @@ def make_lock(
     )
 
 
-def _locked(entry: ReleaseEntry, target: Target, registries: Registries, policy: Policy) -> LockedRelease:
+def _locked(
+    entry: ReleaseEntry, target: Target, registries: Registries, policy: Policy, commit: str | None
+) -> LockedRelease:
     keys = policy.vendor_keys(entry.name.vendor, registries.vendor_keys(entry.name.vendor))
     return LockedRelease(
         name=entry.name,
@@ -107,6 +114,7 @@ def _locked(entry: ReleaseEntry, target: Target, registries: Registries, policy:
         threshold=keys.threshold,
         signers=tuple(str(key) for key in keys.sorted()),
         requires=entry.compose.requires,
+        commit=commit,
     )
 
 

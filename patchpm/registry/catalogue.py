@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
+from typing import Final
 
 from patchpm.errors import NetworkError, TrustError
 from patchpm.patch.name import PatchName
@@ -12,8 +14,10 @@ from patchpm.patch.release import ReleaseFiles
 from patchpm.registry.client import RegistryClient
 from patchpm.registry.hosts import open_host
 from patchpm.registry.index import ReleaseEntry
-from patchpm.trust.policy import KeySet, Policy
+from patchpm.trust.policy import ANY_VENDOR, KeySet, Policy
 from patchpm.trust.tuf_floor import Versions
+
+_PARALLEL: Final = 16
 
 
 class Catalogue:
@@ -56,7 +60,8 @@ class Catalogue:
         found: list[PatchName] = []
         for trusted in self._policy.registries:
             client = self._client(trusted.alias)
-            for vendor in client.vendors():
+            # A registry for a few vendors may hold thousands, whose lists need not be read.
+            for vendor in client.vendors() if ANY_VENDOR in trusted.namespaces else trusted.namespaces:
                 if self._client_of(vendor) is client:
                     found += client.names(vendor)
         return sorted(found)
@@ -76,6 +81,15 @@ class Catalogue:
     def fetch(self, entry: ReleaseEntry) -> ReleaseFiles:
         """The files of a release, not verified yet."""
         return self._client(entry.registry).fetch(entry)
+
+    def pins(self, entries: Sequence[ReleaseEntry]) -> dict[str, str]:
+        """The commits that the tags of releases name, by path, for those that are on the Hub or its like."""
+        wanted = {entry.path: entry for entry in entries if self._client(entry.registry).has_commits}
+        if not wanted:
+            return {}
+        with ThreadPoolExecutor(_PARALLEL) as pool:
+            found = pool.map(lambda entry: self._client(entry.registry).pin(entry), wanted.values())
+            return {path: commit for path, commit in zip(wanted, found, strict=True) if commit is not None}
 
     def unreached(self, alias: str) -> NetworkError | None:
         """Why a registry did not answer, where its last state, not expired yet, had to do."""

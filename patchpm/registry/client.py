@@ -7,6 +7,7 @@ host cannot be reached, until it expires.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -20,9 +21,21 @@ from patchpm.patch.release import ReleaseFiles
 from patchpm.registry.entry_json import read_entry
 from patchpm.registry.fetching import read_release
 from patchpm.registry.host import Host
+from patchpm.registry.hub import HubHost
 from patchpm.registry.index import ReleaseEntry
-from patchpm.registry.memory import Memory, corrupt, remember, remember_role, remembered, remembered_role
+from patchpm.registry.memory import (
+    Memory,
+    corrupt,
+    forget_bins,
+    remember,
+    remember_bin,
+    remember_role,
+    remembered,
+    remembered_role,
+)
+from patchpm.registry.remembered_bins import fits, take_bin
 from patchpm.trust.policy import KeySet
+from patchpm.trust.tuf_bins import WHOLE, bits_of
 from patchpm.trust.tuf_metadata import MAX_BYTES, ROOT, TIMESTAMP
 from patchpm.trust.tuf_state import TrustedState, VendorRole
 
@@ -30,6 +43,7 @@ MAX_ROOTS: Final = 256
 """Most versions of root that are looked at (5.3.3 asks for a bound)."""
 _ATTEMPTS: Final = 5
 _PAUSE_SECONDS: Final = 0.1
+_TIMESTAMP: Final = "timestamp.json"
 _TORN: Final = frozenset({"unknown-signer", "too-few-signatures"})
 
 
@@ -56,6 +70,8 @@ class RegistryClient:
         self._offline = offline and not host.is_local
         self.unreached: NetworkError | None = None
         """Why the host did not answer, where the last state had to do."""
+        self._ahead: dict[str, bytes | None] = {}
+        """Files that were asked for before their turn."""
         self._roles: dict[str, VendorRole] = {}
         self._paths: dict[str, dict[PatchName, list[str]]] = {}
 
@@ -87,7 +103,10 @@ class RegistryClient:
                     return self._last(memory)
 
     def vendors(self) -> tuple[str, ...]:
-        """Everyone who has a namespace here, sorted."""
+        """Everyone who has a namespace here, sorted. Reads all bins."""
+        if self.state.bins is not None:
+            for place in self.state.bins.all():
+                take_bin(self.state.bins, place, self._folder, self._read)
         return self.state.vendors()
 
     def vendor_keys(self, vendor: str) -> KeySet:
@@ -96,7 +115,7 @@ class RegistryClient:
         Raises:
             CannotError: `unknown-vendor`.
         """
-        return self.state.vendor_keys(vendor)
+        return self._with_bin(vendor).vendor_keys(vendor)
 
     def names(self, vendor: str) -> tuple[PatchName, ...]:
         """The patches of one vendor, sorted."""
@@ -115,21 +134,36 @@ class RegistryClient:
         """The files of a release, not verified yet."""
         return read_release(self.host, entry)
 
+    @property
+    def has_commits(self) -> bool:
+        """Whether the host can be asked for the commit of a release."""
+        return isinstance(self.host, HubHost) and not self._offline
+
+    def pin(self, entry: ReleaseEntry) -> str | None:
+        """The commit that the release's tag names; None where there is none, or on a host without commits."""
+        return self.host.pin(entry.path, entry.manifest.size) if isinstance(self.host, HubHost) else None
+
     def _listed(self, vendor: str) -> dict[PatchName, list[str]]:
         if vendor not in self._paths:
             found: dict[PatchName, list[str]] = {}
-            if self.state.has_role(vendor):
+            if self._with_bin(vendor).has_role(vendor):
                 for path in self._role(vendor).targets:
                     name = path.split("/")[1]
                     found.setdefault(PatchName(vendor, name), []).append(path)
             self._paths[vendor] = found
         return self._paths[vendor]
 
+    def _with_bin(self, vendor: str) -> TrustedState:
+        bins = self.state.bins
+        if bins is not None:
+            take_bin(bins, bins.of(vendor), self._folder, self._read)
+        return self.state
+
     def _role(self, vendor: str) -> VendorRole:
         if vendor not in self._roles:
-            version, promised = self.state.vendor_promise(vendor)
+            version, promised = self._with_bin(vendor).vendor_promise(vendor)
             data = remembered_role(self._folder, vendor)
-            kept = data is not None and _fits(data, promised)
+            kept = data is not None and fits(data, promised)
             if data is None or not kept:
                 data = self._read(f"{version}.{vendor}.json", promised.size)
             self._roles[vendor] = self.state.vendor_role(vendor, data)
@@ -138,26 +172,36 @@ class RegistryClient:
         return self._roles[vendor]
 
     def _refreshed(self, memory: Memory | None) -> TrustedState:
+        if memory is None and not self.host.is_local:
+            self._ahead = _read_at_once(
+                self.host, [("1.root.json", ROOT), ("2.root.json", ROOT), (_TIMESTAMP, TIMESTAMP)]
+            )
         state = self._pinned() if memory is None else self._recalled(memory)
-        timestamp = self.host.read("metadata/timestamp.json", MAX_BYTES[TIMESTAMP])
+        timestamp = self._asked(_TIMESTAMP, TIMESTAMP)
         # Whatever changes, a root too, comes with a new timestamp. Without one, no other file need be asked for.
         if memory is None or timestamp is None or timestamp != memory.timestamp:
             self._follow_roots(state)
+        if memory is not None and memory.snapshot is not None and state.floor.snapshot is None:  # 5.3.11
+            forget_bins(self._folder)
         memory = remember(self._folder, state, memory)  # 5.3.8
         self._take_timestamp(state, timestamp)
         memory = remember(self._folder, state, memory)  # 5.4.5
-        for kept, promise, take, role in (
-            (memory.snapshot, state.snapshot_promise, state.update_snapshot, "snapshot"),
-            (memory.targets, state.targets_promise, state.update_targets, "targets"),
-        ):
-            version, promised = promise()
-            unchanged = kept is not None and _fits(kept, promised)
-            take(kept if kept is not None and unchanged else self._read(f"{version}.{role}.json", promised.size))
+        before = state.floor.snapshot
+        version, promised = state.snapshot_promise()
+        state.update_snapshot(self._kept_or_read(memory.snapshot, f"{version}.snapshot.json", promised))
+        if state.bins is None:
+            version, promised = state.targets_promise()
+            state.update_targets(self._kept_or_read(memory.targets, f"{version}.targets.json", promised))
+        elif before is not None and not bits_of(before):  # what a flat registry promised is the floor of every bin
+            remember_bin(self._folder, WHOLE.snapshot, before.data)
         remember(self._folder, state, memory)  # 5.5.7, 5.6.6
         return state
 
+    def _kept_or_read(self, kept: bytes | None, name: str, promised: FileRef) -> bytes:
+        return kept if kept is not None and fits(kept, promised) else self._read(name, promised.size)
+
     def _follow_roots(self, state: TrustedState) -> None:
-        while (root := self.host.read(f"metadata/{state.root.version + 1}.root.json", MAX_BYTES[ROOT])) is not None:
+        while (root := self._asked(f"{state.root.version + 1}.root.json", ROOT)) is not None:
             state.update_root(root)
             if len(state.roots) > MAX_ROOTS:
                 raise TrustError("too-many-roots", "the registry has more versions of root than patchpm follows")
@@ -166,7 +210,7 @@ class RegistryClient:
         # A root that changes the timestamp's keys is there a moment before the timestamp that is signed with them.
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                state.update_timestamp(data or self._read("timestamp.json", MAX_BYTES[TIMESTAMP]))
+                state.update_timestamp(data or self._read(_TIMESTAMP, MAX_BYTES[TIMESTAMP]))
             except TrustError as error:
                 if error.code not in _TORN or attempt == _ATTEMPTS:
                     raise
@@ -176,14 +220,15 @@ class RegistryClient:
                 return
 
     def _last(self, memory: Memory | None) -> TrustedState:
-        if memory is None or memory.timestamp is None or memory.snapshot is None or memory.targets is None:
-            raise NetworkError(
-                "offline", f"nothing is known of the registry {self.alias} yet", next="run it once without --offline"
-            )
+        if memory is None or memory.timestamp is None or memory.snapshot is None:
+            raise self._unknown("the state")
         state = self._recalled(memory)
         state.update_timestamp(memory.timestamp)
         state.update_snapshot(memory.snapshot)
-        state.update_targets(memory.targets)
+        if state.bins is None:
+            if memory.targets is None:
+                raise self._unknown("the list of vendors")
+            state.update_targets(memory.targets)
         return state
 
     def _recalled(self, memory: Memory) -> TrustedState:
@@ -198,7 +243,7 @@ class RegistryClient:
 
     def _pinned(self) -> TrustedState:
         for version in range(1, MAX_ROOTS + 1):
-            root = self.host.read(f"metadata/{version}.root.json", MAX_BYTES[ROOT])
+            root = self._asked(f"{version}.root.json", ROOT)
             if root is None:
                 break
             if Digest.of(root) == self._pin:
@@ -210,7 +255,19 @@ class RegistryClient:
             next="ask its operator for the digest by another way, then edit the policy yourself",
         )
 
+    def _asked(self, name: str, role: str) -> bytes | None:
+        if name in self._ahead:
+            return self._ahead.pop(name)
+        return self.host.read(f"metadata/{name}", MAX_BYTES[role])
+
+    def _unknown(self, what: str) -> NetworkError:
+        return NetworkError(
+            "offline", f"{what} of the registry {self.alias} is not known yet", next="run it once without --offline"
+        )
+
     def _read(self, name: str, max_bytes: int) -> bytes:
+        if self._offline:
+            raise self._unknown(name)
         data = self.host.read(f"metadata/{name}", max_bytes)
         if data is None:
             raise IntegrityError(
@@ -222,5 +279,10 @@ class RegistryClient:
         return data
 
 
-def _fits(data: bytes, promised: FileRef) -> bool:
-    return len(data) == promised.size and Digest.of(data) == promised.digest
+def _read_at_once(host: Host, wanted: Sequence[tuple[str, str]]) -> dict[str, bytes | None]:
+    """Files that a first run needs whatever they say: what one round trip can bring need not take three."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(len(wanted)) as pool:
+        found = pool.map(lambda item: host.read(f"metadata/{item[0]}", MAX_BYTES[item[1]]), wanted)
+        return {name: data for (name, _), data in zip(wanted, found, strict=True)}

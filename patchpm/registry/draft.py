@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -10,6 +10,8 @@ from typing import Final
 from patchpm.errors import CannotError, IntegrityError
 from patchpm.patch.digest import Digest
 from patchpm.registry.host import Host, Readable
+from patchpm.trust.tuf_binned import TrustedBins
+from patchpm.trust.tuf_bins import Bin
 from patchpm.trust.tuf_metadata import MAX_BYTES, ROOT, TIMESTAMP
 from patchpm.trust.tuf_state import TrustedState, VendorRole
 
@@ -30,7 +32,7 @@ class Overlay:
 
 
 def load_state(host: Readable, now: datetime) -> TrustedState:
-    """Read a registry from its first root on, as its operator, who pins nothing.
+    """Read a registry from its first root on, as its operator, who pins nothing. Bins are read by `load_bins`.
 
     Raises:
         CannotError: `no-registry`.
@@ -54,13 +56,44 @@ def load_state(host: Readable, now: datetime) -> TrustedState:
     return state
 
 
+def load_bin(host: Readable, state: TrustedState, vendor: str) -> None:
+    """Read what the registry says of a vendor, where that is not in the state already."""
+    if state.bins is not None:
+        _load_bin(host, state.bins, state.bins.of(vendor))
+
+
+def load_bins(host: Readable, state: TrustedState, only: Container[str] | None = None) -> None:
+    """Read what the registry says of all vendors, where that is not in the state already.
+
+    Args:
+        host: The registry.
+        state: Fed up to targets.
+        only: Read no bin but those whose path in the registry is among these.
+    """
+    for place in () if state.bins is None else state.bins.all():
+        assert state.bins is not None  # it has bins
+        version, _ = state.bins.snapshot_promise(place)
+        if only is None or f"metadata/{version}.{place.snapshot}.json" in only:
+            _load_bin(host, state.bins, place)
+
+
 def load_role(host: Readable, state: TrustedState, vendor: str) -> VendorRole | None:
     """Read a vendor's role, or None for a vendor that has not published yet."""
+    load_bin(host, state, vendor)
     if not state.has_role(vendor):
         state.vendor_keys(vendor)
         return None
     version, promised = state.vendor_promise(vendor)
     return state.vendor_role(vendor, _read(host, f"{version}.{vendor}.json", promised.size))
+
+
+def _load_bin(host: Readable, bins: TrustedBins, place: Bin) -> None:
+    if place in bins:
+        return
+    version, promised = bins.snapshot_promise(place)
+    bins.update_snapshot(place, _read(host, f"{version}.{place.snapshot}.json", promised.size))
+    version, promised = bins.targets_promise(place)
+    bins.update_targets(place, _read(host, f"{version}.{place.targets}.json", promised.size))
 
 
 def _read(host: Readable, name: str, max_bytes: int) -> bytes:

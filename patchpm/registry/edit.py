@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, TypeVar
 
-from tuf.api.metadata import MetaFile, Root, Snapshot, Targets, Timestamp
+from tuf.api.metadata import Root, Snapshot, Targets, Timestamp
 
-from patchpm.registry.host import Change
-from patchpm.registry.roles import Lifetimes, RootRoles, promise_of, signed_by, snapshot_of, timestamp_of
+from patchpm.registry.host import Change, Forum
+from patchpm.registry.listing import bits_for, listing
+from patchpm.registry.roles import Lifetimes, RootRoles, signed_by, snapshot_of, timestamp_of
 from patchpm.trust.policy import KeySet
 from patchpm.trust.private_keys import Signer
-from patchpm.trust.tuf_metadata import MAX_VERSION, SNAPSHOT, TIMESTAMP, Document
+from patchpm.trust.tuf_bins import Bin
+from patchpm.trust.tuf_metadata import MAX_VERSION, SNAPSHOT, TARGETS, TIMESTAMP, Document
 from patchpm.trust.tuf_state import TrustedState
 
 _FORCED_UP: Final = MAX_VERSION // 2
@@ -29,6 +31,8 @@ class Bench:
     signers: tuple[Signer, ...]
     now: datetime
     lifetimes: Lifetimes
+    spread: Callable[[int], int] = bits_for
+    """How many bits of bins a registry of so many vendors needs; 0 for a flat one."""
 
     def sign(self, signed: _T, parties: Iterable[KeySet], name: str) -> Document[_T]:
         """Sign metadata with the keys at hand; see `signed_by`."""
@@ -43,41 +47,63 @@ class Edit:
     top: RootRoles | None = None
     """Keys of the top-level roles under `root`."""
     roles: Mapping[str, Document[Targets]] = field(default_factory=dict)
-    """New `targets` and vendors' roles."""
+    """New `targets`, bins' parts of it, and vendors' roles."""
+    bits: int | None = None
+    """How many bits the bins are made by from now on; None for no change."""
+    due: frozenset[Bin] = frozenset()
+    """Bins whose part of snapshot is to be signed anew, beside those that change."""
     files: tuple[Change, ...] = ()
     """Files of releases."""
+
+    @property
+    def vendors(self) -> tuple[str, ...]:
+        """Those whose roles are new."""
+        return tuple(role for role in self.roles if role != TARGETS and not role.startswith("_"))
+
+
+def handed_in(forum: Forum, edit: Edit) -> str:
+    """Propose a vendor's change to whoever can seal it; returns the proposal's address."""
+    ((vendor, role),) = edit.roles.items()
+    releases = sorted({"/".join(path.split("/")[1:4]) for path, _ in edit.files})
+    return forum.propose(
+        unsealed(edit), vendor, f"publish {', '.join(releases)}" if releases else f"change {role.name}"
+    )
+
+
+def unsealed(edit: Edit) -> tuple[Change, ...]:
+    """The files of a change but for what the registry's own keys sign."""
+    return (*edit.files, *((f"metadata/{role.name}", role.data) for role in edit.roles.values()))
 
 
 def sealed(state: TrustedState | None, edit: Edit, bench: Bench) -> tuple[Change, ...]:
     """All files of a change, in the order in which they are to be written: what is referred to comes first.
 
     Args:
-        state: The registry before; None for a new one.
+        state: The registry before, with every bin that changes; None for a new one.
         edit: What changes.
         bench: Must hold the keys of snapshot and timestamp.
 
     Raises:
         UsageError: `missing-key`.
     """
-    meta: dict[str, MetaFile] = {}
-    snapshot_version = timestamp_version = 0
-    if state is not None:
-        assert state.snapshot is not None  # load_state has fed it
-        meta = dict(state.snapshot.signed.meta)
-        snapshot_version, timestamp_version = state.versions.snapshot, state.versions.timestamp
-    meta |= {f"{role}.json": promise_of(document) for role, document in edit.roles.items()}
     snapshot_keys, timestamp_keys = _keys(state, edit, SNAPSHOT), _keys(state, edit, TIMESTAMP)
-    rotated = state is not None and (
-        snapshot_keys != state.root_keys(SNAPSHOT) or timestamp_keys != state.root_keys(TIMESTAMP)
-    )
-    version = _next(snapshot_version, rotated=rotated)
-    name = f"{version}.snapshot.json"
-    snapshot = bench.sign(snapshot_of(meta, version, bench.now + bench.lifetimes.snapshot), [snapshot_keys], name)
-    version = _next(timestamp_version, rotated=rotated)
-    timestamp = bench.sign(
-        timestamp_of(snapshot, version, bench.now + bench.lifetimes.timestamp), [timestamp_keys], "timestamp.json"
-    )
-    documents = (*((edit.root,) if edit.root else ()), *edit.roles.values(), snapshot, timestamp)
+    moved = state is not None and snapshot_keys != state.root_keys(SNAPSHOT)
+    rotated = moved or (state is not None and timestamp_keys != state.root_keys(TIMESTAMP))
+    bits = edit.bits if edit.bits is not None else state.bits if state is not None else 0
+    made = listing(state, edit.roles, bits, edit.due, everything=moved)
+    lists = []
+    for place, (old, meta) in made.bins.items():
+        number = _next(old, rotated=rotated)
+        content = snapshot_of(meta, number, bench.now + bench.lifetimes.snapshot_bin, place)
+        lists.append(bench.sign(content, [snapshot_keys], f"{number}.{place.snapshot}.json"))
+    meta = made.with_bins(lists)
+    number = _next(0 if state is None else state.versions.snapshot, rotated=rotated)
+    made_snapshot = snapshot_of(meta, number, bench.now + bench.lifetimes.snapshot)
+    snapshot = bench.sign(made_snapshot, [snapshot_keys], f"{number}.snapshot.json")
+    number = _next(0 if state is None else state.versions.timestamp, rotated=rotated)
+    made_timestamp = timestamp_of(snapshot, number, bench.now + bench.lifetimes.timestamp)
+    timestamp = bench.sign(made_timestamp, [timestamp_keys], "timestamp.json")
+    documents = (*((edit.root,) if edit.root else ()), *edit.roles.values(), *lists, snapshot, timestamp)
     return (*edit.files, *((f"metadata/{document.name}", document.data) for document in documents))
 
 

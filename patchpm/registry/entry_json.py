@@ -66,6 +66,7 @@ def read_entry(path: str, target: TargetFile, registry: str, source: str) -> Rel
         published=_published(record),
         yanked=record.text("yanked", max_length=_MAX_REASON) if record.has("yanked") else None,
         registry=registry,
+        deprecated=record.text("deprecated", max_length=_MAX_REASON) if record.has("deprecated") else None,
     )
     record.done()
     if entry.path != path:
@@ -87,6 +88,8 @@ def to_target(entry: ReleaseEntry) -> TargetFile:
         "published": entry.published,
         "yanked": entry.yanked,
     }
+    if entry.deprecated is not None:
+        custom["deprecated"] = entry.deprecated
     return TargetFile(entry.manifest.size, {"sha256": entry.manifest.digest.hex}, entry.path, {"custom": custom})
 
 

@@ -14,6 +14,7 @@ from patchpm.patch.release import ATTESTATIONS, MANIFEST, PREFIX, ReleaseFiles
 from patchpm.patch.version import Version
 from patchpm.registry.host import Host
 from patchpm.registry.hosts import open_host
+from patchpm.registry.hub import HubHost
 from patchpm.trust.policy import Policy
 from patchpm.trust.release_steps import Promise
 
@@ -33,19 +34,32 @@ class Listed(Promise, Protocol):
     def registry(self) -> str:
         """Alias of the registry."""
 
+    @property
+    def commit(self) -> str | None:
+        """See `patchpm.project.lock.LockedRelease`."""
 
-def read_release(host: Host, promise: Promise) -> ReleaseFiles:
+
+def read_release(host: Host, promise: Promise, commit: str | None = None) -> ReleaseFiles:
     """Read the files of a release, none beyond its promised size. They are not verified here.
+
+    Args:
+        host: Where they are.
+        promise: What they must be.
+        commit: On the Hub and its like, where they were when they were locked; their tag counts where it is gone.
 
     Raises:
         IntegrityError: `missing-file` or `too-large`.
         NetworkError: `unreachable`.
     """
-    return ReleaseFiles(
-        _read(host, promise.path, MANIFEST, promise.manifest),
-        _read(host, promise.path, PREFIX, promise.prefix),
-        _read(host, promise.path, ATTESTATIONS, promise.attestations),
-    )
+    if commit is not None and isinstance(host, HubHost):
+        host = host.at(commit)
+    wanted = ((MANIFEST, promise.manifest), (PREFIX, promise.prefix), (ATTESTATIONS, promise.attestations))
+    if host.is_local:
+        return ReleaseFiles(*(_read(host, promise.path, file, promised) for file, promised in wanted))
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(len(wanted)) as pool:  # each is a round trip
+        return ReleaseFiles(*pool.map(lambda item: _read(host, promise.path, *item), wanted))
 
 
 def fetch_release(policy: Policy, release: Listed, *, offline: bool = False) -> ReleaseFiles:
@@ -74,7 +88,7 @@ def fetch_release(policy: Policy, release: Listed, *, offline: bool = False) -> 
         raise CannotError(
             "offline", f"{release.name} {release.version} is not in the store", next="run it again without --offline"
         )
-    return read_release(host, release)
+    return read_release(host, release, release.commit)
 
 
 def file_path(release: str, file: str) -> str:

@@ -163,7 +163,7 @@ def open_folder(url: str) -> FolderHost:
         raise UsageError(
             "unsupported-registry",
             f"{url[:200]!r} is no address of a registry",
-            why="a registry is at an absolute path, or at file:///..., https://..., s3://..., gs://... or az://...",
+            why="a registry is at an absolute path, or at file:///..., https://..., s3://..., gs://..., az://... or hf://...",
         )
     return FolderHost(Path(path).expanduser())
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final, Protocol
 from urllib.parse import SplitResult, urlsplit
 
@@ -54,6 +55,41 @@ class Host(Readable, Protocol):
         Raises:
             CannotError: `publish-conflict` where someone else committed first, or where the place cannot be written.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A change to a vendor's role that waits for the operator's signature. All of it is a stranger's word."""
+
+    number: int
+    vendor: str
+    """Whose role it says it is."""
+    title: str
+    author: str
+    """Who handed it in, as the host knows them."""
+
+
+class Forum(Host, Protocol):
+    """A host that also takes proposals."""
+
+    def propose(self, changes: Sequence[Change], vendor: str, title: str) -> str:
+        """Hand in files of releases, and a vendor's role; returns the address of the proposal.
+
+        Raises:
+            CannotError: `not-allowed`.
+        """
+
+    def proposals(self) -> Sequence[Proposal]:
+        """All that are open, oldest first."""
+
+    def proposed(self, number: int, path: str, max_bytes: int) -> bytes | None:
+        """A file as a proposal would have it."""
+
+    def close(self, number: int, comment: str) -> None:
+        """Say that a proposal was taken, and end it."""
+
+    def comment(self, number: int, comment: str) -> None:
+        """Say why a proposal was not taken."""
 
 
 def check_path(path: str) -> tuple[str, ...]:

@@ -8,6 +8,8 @@ from patchpm.registry.bucket import SCHEMES, open_bucket
 from patchpm.registry.builtin import URL, builtin_host
 from patchpm.registry.folder import open_folder
 from patchpm.registry.host import Host
+from patchpm.registry.hub import open_hub
+from patchpm.registry.hub_address import SCHEMES as HUB_SCHEMES
 from patchpm.registry.web import open_web
 
 
@@ -24,4 +26,6 @@ def open_host(url: str) -> Host:
     scheme = url.partition(":")[0]
     if scheme in ("http", "https"):
         return open_web(url)
+    if scheme in HUB_SCHEMES:
+        return open_hub(url)
     return open_bucket(url) if scheme in SCHEMES else open_folder(url)

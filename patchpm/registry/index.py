@@ -34,6 +34,13 @@ class ReleaseEntry:
     """The reason, for a release that must not be newly chosen."""
     registry: str
     """Alias of the registry that lists it."""
+    deprecated: str | None = None
+    """What to use instead, for a release that may still be chosen."""
+
+    @property
+    def commit(self) -> None:
+        """An index knows of no commit: it is the same on every host."""
+        return None
 
     @property
     def path(self) -> str:

@@ -1,7 +1,11 @@
-"""What a client remembers of a registry between runs, in one file that is replaced as a whole."""
+"""What a client remembers of a registry between runs: one file that is replaced as a whole, and files of vendors.
+
+Bins are files of their own, since a client knows few of them. Each is written after the state that promises it.
+"""
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -93,12 +97,28 @@ def remember_role(folder: Path, vendor: str, data: bytes) -> None:
     write_atomic(folder / "vendors" / f"{vendor}.json", data, mode=0o600)
 
 
-def corrupt(folder: Path, error: IntegrityError) -> IntegrityError:
+def remembered_bin(folder: Path, role: str) -> bytes | None:
+    """A bin's part of snapshot or targets that was believed last, or None. The former is a floor against rollback."""
+    return _read(folder / "bins" / f"{role}.json")
+
+
+def remember_bin(folder: Path, role: str, data: bytes) -> None:
+    """Keep a bin's part of snapshot or targets."""
+    write_atomic(folder / "bins" / f"{role}.json", data, mode=0o600)
+
+
+def forget_bins(folder: Path) -> None:
+    """Forget all bins, after root gave other keys to the roles that seal them."""
+    if (folder / "bins").exists():
+        shutil.rmtree(folder / "bins")
+
+
+def corrupt(folder: Path, error: IntegrityError, file: str = STATE) -> IntegrityError:
     """The error for a memory that is not what patchpm wrote."""
     return IntegrityError(
         "state-corrupt",
         "what patchpm remembers of a registry is damaged",
-        why=f"{folder / STATE}: {error.what}; {error.why}",
+        why=f"{folder / file}: {error.what}; {error.why}",
         next=f"delete {folder}; protection against old metadata then starts anew",
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Final
@@ -15,7 +15,7 @@ from patchpm.patch.manifest import FileRef
 from patchpm.patch.name import PatchName
 from patchpm.patch.release import ReleaseFiles
 from patchpm.patch.version import Version
-from patchpm.registry.draft import load_role
+from patchpm.registry.draft import load_bin, load_role
 from patchpm.registry.edit import Bench, Edit
 from patchpm.registry.entry_json import indexed_base, read_entry, to_target
 from patchpm.registry.fetching import file_path
@@ -59,11 +59,12 @@ def publication(state: TrustedState, host: Readable, bench: Bench, vendor: str, 
         CannotError: `unknown-vendor`, `already-published` or `same-version`.
         UsageError: `missing-key`.
     """
+    load_bin(host, state, vendor)
     keys = state.vendor_keys(vendor)
     verdict = verify_release(files, keys=keys.keys, threshold=keys.threshold, policy=Policy(), now=bench.now)
     entry = entry_of(verdict.require(), bench.now, "")
     targets, version = _listed(state, host, vendor)
-    if not _is_new(entry, targets):
+    if not check_new(entry, targets):
         return None
     targets[entry.path] = _target(entry)
     return Edit(
@@ -81,14 +82,37 @@ def withdrawal(
         CannotError: `unknown-vendor` or `unknown-release`.
         UsageError: `missing-key`, or `invalid-entry` for a reason that is too long or not printable.
     """
+    return _marked(state, host, bench, name, version, lambda entry: replace(entry, yanked=reason))
+
+
+def deprecation(
+    state: TrustedState, host: Readable, bench: Bench, name: PatchName, version: Version | None, advice: str | None
+) -> Edit | None:
+    """Advise against a version for all bases, or against all versions; None where that changes nothing.
+
+    Raises:
+        CannotError: `unknown-vendor` or `unknown-release`.
+        UsageError: `missing-key`, or `invalid-entry` for an advice that is too long or not printable.
+    """
+    return _marked(state, host, bench, name, version, lambda entry: replace(entry, deprecated=advice))
+
+
+def _marked(
+    state: TrustedState,
+    host: Readable,
+    bench: Bench,
+    name: PatchName,
+    version: Version | None,
+    mark: Callable[[ReleaseEntry], ReleaseEntry],
+) -> Edit | None:
     targets, role_version = _listed(state, host, name.vendor)
-    paths = [path for path in targets if path.startswith(f"{name}/{version}/")]
+    below = f"{name}/" if version is None else f"{name}/{version}/"
+    paths = [path for path in targets if path.startswith(below)]
     if not paths:
-        raise CannotError("unknown-release", f"the registry has no {name} {version}")
+        raise CannotError("unknown-release", f"the registry has no {name}{'' if version is None else f' {version}'}")
     changed = dict(targets)
     for path in paths:
-        entry = read_entry(path, targets[path], "", f"{role_version}.{name.vendor}.json")
-        changed[path] = _target(replace(entry, yanked=reason))
+        changed[path] = _target(mark(read_entry(path, targets[path], "", f"{role_version}.{name.vendor}.json")))
     if changed == targets:
         return None
     return Edit(roles={name.vendor: _vendor_role(state, bench, name.vendor, changed, role_version + 1)})
@@ -110,7 +134,13 @@ def _listed(state: TrustedState, host: Readable, vendor: str) -> tuple[dict[str,
     return ({}, 0) if role is None else (dict(role.targets), role.document.version)
 
 
-def _is_new(entry: ReleaseEntry, targets: Mapping[str, TargetFile]) -> bool:
+def check_new(entry: ReleaseEntry, targets: Mapping[str, TargetFile]) -> bool:
+    """Whether a release is not listed yet.
+
+    Raises:
+        CannotError: `same-version` beside one that differs in build metadata only, or `already-published` with other
+            files.
+    """
     for path in targets:
         if not path.startswith(f"{entry.name}/"):
             continue

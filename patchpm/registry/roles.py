@@ -14,6 +14,7 @@ from tuf.api.metadata import (
     Role,
     Root,
     Snapshot,
+    SuccinctRoles,
     TargetFile,
     Targets,
     Timestamp,
@@ -23,7 +24,9 @@ from patchpm.errors import TrustError, UsageError
 from patchpm.patch.digest import Digest
 from patchpm.trust.policy import KeySet
 from patchpm.trust.private_keys import Signer
+from patchpm.trust.tuf_bins import Bin
 from patchpm.trust.tuf_metadata import (
+    BIN,
     ROOT,
     SNAPSHOT,
     TARGETS,
@@ -62,6 +65,8 @@ class Lifetimes:
     vendor: timedelta = timedelta(days=180)
     snapshot: timedelta = timedelta(days=30)
     timestamp: timedelta = timedelta(days=7)
+    snapshot_bin: timedelta = timedelta(days=180)
+    """Of a bin's part of snapshot; `patchpm.trust.tuf_bins` says why it may last. Its part of targets has `targets`."""
 
 
 def root_of(roles: RootRoles, version: int, expires: datetime) -> Root:
@@ -71,8 +76,8 @@ def root_of(roles: RootRoles, version: int, expires: datetime) -> Root:
     return Root(version, SPEC_VERSION, expires, keys, delegated, consistent_snapshot=True)
 
 
-def targets_of(vendors: Mapping[str, KeySet], version: int, expires: datetime) -> Targets:
-    """The top-level targets: one terminating delegation a vendor, sorted."""
+def targets_of(vendors: Mapping[str, KeySet], version: int, expires: datetime, place: Bin | None = None) -> Targets:
+    """The top-level targets, or a bin's part of it: one terminating delegation a vendor, sorted."""
     keys = {key.id: to_tuf_key(key) for vendor in sorted(vendors) for key in vendors[vendor].sorted()}
     roles = {
         vendor: DelegatedRole(
@@ -84,7 +89,14 @@ def targets_of(vendors: Mapping[str, KeySet], version: int, expires: datetime) -
         )
         for vendor in sorted(vendors)
     }
-    return Targets(version, SPEC_VERSION, expires, {}, Delegations(keys, roles))
+    return Targets(version, SPEC_VERSION, expires, {}, Delegations(keys, roles), _field(place))
+
+
+def bins_targets_of(keys: KeySet, bits: int, version: int, expires: datetime) -> Targets:
+    """The top-level targets of a registry with bins: it delegates to the bins, in the form of TAP 15."""
+    bins = SuccinctRoles([key.id for key in keys.sorted()], keys.threshold, bits, f"_{TARGETS}-{bits}")
+    held = {key.id: to_tuf_key(key) for key in keys.sorted()}
+    return Targets(version, SPEC_VERSION, expires, {}, Delegations(held, succinct_roles=bins))
 
 
 def vendor_targets(targets: Mapping[str, TargetFile], version: int, expires: datetime) -> Targets:
@@ -92,9 +104,9 @@ def vendor_targets(targets: Mapping[str, TargetFile], version: int, expires: dat
     return Targets(version, SPEC_VERSION, expires, dict(sorted(targets.items())))
 
 
-def snapshot_of(meta: Mapping[str, MetaFile], version: int, expires: datetime) -> Snapshot:
-    """The snapshot that promises targets and every vendor's role."""
-    return Snapshot(version, SPEC_VERSION, expires, dict(sorted(meta.items())))
+def snapshot_of(meta: Mapping[str, MetaFile], version: int, expires: datetime, place: Bin | None = None) -> Snapshot:
+    """The snapshot that promises targets and every vendor's role, or a bin's part of it."""
+    return Snapshot(version, SPEC_VERSION, expires, dict(sorted(meta.items())), _field(place))
 
 
 def timestamp_of(snapshot: Document[Snapshot], version: int, expires: datetime) -> Timestamp:
@@ -127,3 +139,7 @@ def signed_by(signed: _T, wanted: Iterable[KeySet], signers: Iterable[Signer], n
             next="give them all",
         ) from None
     return document
+
+
+def _field(place: Bin | None) -> dict[str, str]:
+    return {} if place is None else {BIN: place.label}

@@ -15,7 +15,7 @@ from patchpm.errors import CannotError, IntegrityError, TrustError
 from patchpm.patch.digest import Digest
 from patchpm.patch.manifest import FileRef
 from patchpm.patch.release import ATTESTATIONS, MANIFEST, PREFIX
-from patchpm.registry.draft import ANY_TIME, load_role, load_state
+from patchpm.registry.draft import ANY_TIME, load_bins, load_role, load_state
 from patchpm.registry.entry_json import read_entry
 from patchpm.registry.fetching import file_path, read_release
 from patchpm.registry.folder import HEAD
@@ -120,6 +120,7 @@ def _content(host: Readable) -> _Content:
 def _content_now(host: Readable) -> _Content:
     recorder = _Recorder(host)
     state = load_state(recorder, ANY_TIME)
+    load_bins(recorder, state)
     entries: dict[str, ReleaseEntry] = {}
     for vendor in state.vendors():
         role = load_role(recorder, state, vendor)

@@ -18,15 +18,16 @@ from patchpm.patch.manifest_json import read_manifest
 from patchpm.patch.name import PatchName, check_vendor
 from patchpm.patch.release import ReleaseFiles
 from patchpm.patch.version import Version
-from patchpm.registry.draft import ANY_TIME, Overlay, load_role, load_state
-from patchpm.registry.edit import Bench, Edit, sealed
-from patchpm.registry.host import Host
+from patchpm.registry.acceptance import acceptance
+from patchpm.registry.draft import ANY_TIME, Overlay, load_bins, load_role, load_state
+from patchpm.registry.edit import Bench, Edit, handed_in, sealed, unsealed
+from patchpm.registry.host import Change, Forum, Host
+from patchpm.registry.listing import bits_for
 from patchpm.registry.operation import creation, delegation, renewal, rotation
-from patchpm.registry.publication import publication, withdrawal
+from patchpm.registry.publication import deprecation, publication, withdrawal
 from patchpm.registry.roles import Lifetimes, RootRoles
 from patchpm.trust.policy import KeySet
 from patchpm.trust.private_keys import Signer
-from patchpm.trust.tuf_metadata import TARGETS
 from patchpm.trust.tuf_state import TrustedState
 
 _ATTEMPTS: Final = 200
@@ -44,13 +45,25 @@ class RegistryWriter:
             timestamp are signed anew by every change.
         now: The time of the change, with time zone.
         lifetimes: How long what is signed is good for.
+        spread: How many bits of bins a registry of so many vendors needs; asked when a vendor is added.
+        forum: Where a vendor who lacks the registry's own keys hands a change in, instead of making it.
     """
 
     def __init__(
-        self, host: Host, signers: Sequence[Signer], now: datetime, *, lifetimes: Lifetimes = DEFAULT_LIFETIMES
+        self,
+        host: Host,
+        signers: Sequence[Signer],
+        now: datetime,
+        *,
+        lifetimes: Lifetimes = DEFAULT_LIFETIMES,
+        spread: Callable[[int], int] = bits_for,
+        forum: Forum | None = None,
     ) -> None:
         self.host = host
-        self._bench = Bench(tuple(signers), now, lifetimes)
+        self.proposal: str | None = None
+        """Address of the proposal that the last change became."""
+        self._forum = forum
+        self._bench = Bench(tuple(signers), now, lifetimes, spread)
 
     def create(self, top: RootRoles) -> Digest:
         """Make a new, empty registry.
@@ -89,7 +102,9 @@ class RegistryWriter:
             TrustError: `vendor-exists` for one that is there with other keys.
         """
         check_vendor(vendor)
-        return self._change(lambda state: delegation(state, self._bench, vendor, keys, allow_lookalike=allow_lookalike))
+        return self._change(
+            lambda state: delegation(state, self.host, self._bench, vendor, keys, allow_lookalike=allow_lookalike)
+        )
 
     def publish(self, files: ReleaseFiles) -> bool:
         """Add a release. Takes the keys of its vendor.
@@ -125,6 +140,49 @@ class RegistryWriter:
         """
         return self._change(lambda state: withdrawal(state, self.host, self._bench, name, version, reason))
 
+    def deprecate(self, name: PatchName, version: Version | None, advice: str | None) -> bool:
+        """Advise against a version, or against all versions: whoever installs it is warned, and gets it.
+
+        Args:
+            name: The patch.
+            version: The version; None for all there are.
+            advice: What to use instead; None takes it back.
+
+        Returns:
+            False if that changes nothing.
+
+        Raises:
+            CannotError: `unknown-vendor` or `unknown-release`.
+            UsageError: `missing-key`, or `invalid-entry` for an advice that cannot be shown.
+        """
+        return self._change(lambda state: deprecation(state, self.host, self._bench, name, version, advice))
+
+    def preview(self, files: ReleaseFiles) -> tuple[Change, ...]:
+        """What `publish` would write now, in order; empty if these very bytes were published before.
+
+        Raises:
+            IntegrityError, CannotError, UsageError: as `publish`.
+        """
+        vendor = read_manifest(files.manifest).name.vendor
+        state = load_state(self.host, ANY_TIME)
+        edit = publication(state, self.host, self._bench, vendor, files)
+        if edit is None:
+            return ()
+        return sealed(state, edit, self._bench) if self._forum is None else unsealed(edit)
+
+    def accept(self, vendor: str, role: bytes) -> None:
+        """Take a role that a vendor proposed, after checking it and every new release in it.
+
+        Args:
+            vendor: Whose it must be.
+            role: The bytes.
+
+        Raises:
+            TrustError, IntegrityError, CannotError: as `acceptance`.
+            UsageError: `missing-key`.
+        """
+        self._change(lambda state: acceptance(state, self.host, self._bench, vendor, role))
+
     def rotate_root(self, top: RootRoles) -> Digest:
         """Give the top-level roles other keys. Takes the old root's keys and the new ones of every role that changes.
 
@@ -134,7 +192,7 @@ class RegistryWriter:
         Raises:
             UsageError: `missing-key`.
         """
-        self._change(lambda state: rotation(state, self._bench, top))
+        self._change(lambda state: rotation(state, self.host, self._bench, top))
         return Digest.of(load_state(self.host, ANY_TIME).root.data)
 
     def root_keys(self) -> KeySet:
@@ -162,6 +220,9 @@ class RegistryWriter:
                 continue  # it was read while someone else committed
             if edit is None:
                 return False
+            if self._forum is not None:
+                self.proposal = handed_in(self._forum, edit)
+                return True
             try:
                 self._commit(state, edit, expect)
             except CannotError as error:
@@ -176,7 +237,7 @@ class RegistryWriter:
         changes = sealed(state, edit, self._bench)
         after = Overlay(self.host, dict(changes))
         proof = load_state(after, self._bench.now)
-        for vendor in edit.roles:
-            if vendor != TARGETS:
-                load_role(after, proof, vendor)
+        load_bins(after, proof, only=dict(changes))
+        for vendor in edit.vendors:
+            load_role(after, proof, vendor)
         self.host.commit(changes, expect)

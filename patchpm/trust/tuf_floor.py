@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Callable, Set
 from dataclasses import dataclass
 
 from tuf.api.metadata import Snapshot, Targets, Timestamp
 
+from patchpm.trust.tuf_bins import bits_of
 from patchpm.trust.tuf_metadata import SNAPSHOT, TARGETS, TIMESTAMP, Document, rollback
 
 
@@ -58,14 +59,31 @@ class Floor:
     def check_snapshot(self, new: Document[Snapshot]) -> None:
         """Make sure that no role listed in a snapshot went back or away (5.5.5).
 
+        A registry that has grown lists bins in place of vendors, or more bins. What it listed before is then looked for
+        in the bins, when they are read; see `TrustedBins.update_snapshot`.
+
         Raises:
             TrustError: `rollback`.
         """
         if self.snapshot is None:
             return
-        for file, old in self.snapshot.signed.meta.items():
-            found = new.signed.meta.get(file)
-            if found is None:
-                raise rollback(new.name, f"{file} was listed before, and is not any more")
-            if type(found.version) is not int or found.version < old.version:
-                raise rollback(new.name, f"version {old.version} of {file} was seen before; it lists {found.version}")
+        before, now = bits_of(self.snapshot), bits_of(new)
+        if now < before:
+            raise rollback(new.name, f"it has {2**now} bins, and had {2**before} before")
+        check_promises(new, self.snapshot, lambda file: now == before or file == f"{TARGETS}.json")
+
+
+def check_promises(new: Document[Snapshot], old: Document[Snapshot], counts: Callable[[str], bool]) -> None:
+    """Make sure that no file promised before, of those that count, went back or away (5.5.5).
+
+    Raises:
+        TrustError: `rollback`.
+    """
+    for file, before in old.signed.meta.items():
+        if not counts(file):
+            continue
+        found = new.signed.meta.get(file)
+        if found is None:
+            raise rollback(new.name, f"{file} was listed before, and is not any more")
+        if type(found.version) is not int or found.version < before.version:
+            raise rollback(new.name, f"version {before.version} of {file} was seen before; it lists {found.version}")

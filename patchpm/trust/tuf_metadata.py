@@ -34,6 +34,8 @@ TIMESTAMP: Final = "timestamp"
 SNAPSHOT: Final = "snapshot"
 TARGETS: Final = "targets"
 TOP_LEVEL: Final = (ROOT, TIMESTAMP, SNAPSHOT, TARGETS)
+BIN: Final = "bin"
+"""The signed field in which a bin (`patchpm.trust.tuf_bins`) says which one it is."""
 
 MAX_BYTES: Final = {ROOT: 256 * 1024, TIMESTAMP: 16 * 1024, SNAPSHOT: 4 * 1024 * 1024, TARGETS: 32 * 1024 * 1024}
 """Largest size of each kind of metadata, whatever a signature says; a vendor's role counts as `TARGETS`."""
@@ -65,7 +67,9 @@ class Document(Generic[_T]):
         return self.metadata.signed.version
 
 
-def read_document(data: bytes, kind: type[_T], name: str, *, hashed: bool = False) -> Document[_T]:
+def read_document(
+    data: bytes, kind: type[_T], name: str, *, hashed: bool = False, place: str | None = None
+) -> Document[_T]:
     """Read metadata strictly.
 
     Args:
@@ -73,6 +77,7 @@ def read_document(data: bytes, kind: type[_T], name: str, *, hashed: bool = Fals
         kind: What it must be.
         name: What it is called, for errors.
         hashed: Whether the digest of these very bytes was promised; otherwise they must be in the one written form.
+        place: Which bin it must say that it is; None for what is no bin.
 
     Raises:
         IntegrityError: `malformed-json` or `malformed-metadata`.
@@ -87,8 +92,9 @@ def read_document(data: bytes, kind: type[_T], name: str, *, hashed: bool = Fals
         raise malformed(name, f"it is of the type {signed.type}, not {kind.type}")
     if type(signed.version) is not int or signed.version > MAX_VERSION:
         raise malformed(name, "its version is no integer of at most 2**31")
-    if metadata.unrecognized_fields or signed.unrecognized_fields:
-        raise malformed(name, "it has unknown fields")
+    fields = {} if place is None else {BIN: place}
+    if metadata.unrecognized_fields or signed.unrecognized_fields != fields:
+        raise malformed(name, "it has unknown fields" if place is None else f"it does not say that it is bin {place}")
     try:
         if not hashed and metadata.to_bytes() != data:
             raise malformed(name, "it is not in the written form: compact JSON with sorted keys")
@@ -126,6 +132,16 @@ def check_signatures(document: Document[_T], wanted: Sequence[KeySet]) -> None:
         if count < party.threshold:
             why = f"{count} of its {len(party.keys)} keys signed, and {party.threshold} must"
             raise _untrusted("too-few-signatures", document.name, why)
+
+
+def check_version(document: Document[_T], promised: int) -> None:
+    """Make sure that metadata has the version that was promised.
+
+    Raises:
+        TrustError: `rollback`.
+    """
+    if document.version != promised:
+        raise rollback(document.name, f"it is version {document.version}, and {promised} was promised")
 
 
 def check_fresh(document: Document[_T], now: datetime) -> None:

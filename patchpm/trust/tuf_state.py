@@ -5,11 +5,13 @@ The rules, with the specification's step numbers beside the code that keeps them
 - Trust starts at one root file, pinned by the digest of its bytes. Each later root is signed by the one before it and
   by itself, and has the next version.
 - Root names the keys of timestamp, snapshot and targets. Timestamp promises the snapshot's bytes, snapshot those of
-  targets and of every vendor's role, targets delegates `vendor/*/*/*` to that vendor's keys, and to nobody else.
+  targets and of every vendor's role, targets delegates `vendor/*/*/*` to that vendor's keys, and to nobody else. In a
+  large registry both lists are cut into bins; see `patchpm.trust.tuf_bins`.
 - No version ever goes back, in this run or against what was recalled from an earlier one.
 - Nothing expired is used. The clock is the one given at the start, so a run sees one time.
 
-Stages are fed in order: roots, then timestamp, snapshot, targets, then any vendors. There is no I/O here:
+Stages are fed in order: roots, then timestamp, snapshot, targets, then any vendors. Where there are bins, who installs
+feeds those of the vendors asked for and no targets: the bins are signed by the same keys. There is no I/O here:
 `patchpm.registry.client` fetches and keeps the bytes.
 
 Source: https://theupdateframework.github.io/specification/v1.0.33/, section 5.
@@ -18,7 +20,7 @@ Source: https://theupdateframework.github.io/specification/v1.0.33/, section 5.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, TypeVar
@@ -29,6 +31,8 @@ from patchpm.errors import CannotError, TrustError
 from patchpm.patch.digest import Digest
 from patchpm.patch.manifest import FileRef
 from patchpm.trust.policy import KeySet
+from patchpm.trust.tuf_binned import TrustedBins
+from patchpm.trust.tuf_bins import bits_of
 from patchpm.trust.tuf_floor import Floor, Versions
 from patchpm.trust.tuf_metadata import (
     ROOT,
@@ -40,6 +44,7 @@ from patchpm.trust.tuf_metadata import (
     check_bytes,
     check_fresh,
     check_signatures,
+    check_version,
     malformed,
     promised_file,
     read_document,
@@ -92,6 +97,13 @@ class TrustedState:
         self.timestamp: Document[Timestamp] | None = None
         self.snapshot: Document[Snapshot] | None = None
         self.targets: Document[Targets] | None = None
+        self.bins: TrustedBins | None = None
+        """The bins, where the snapshot is not flat."""
+
+    @property
+    def bits(self) -> int:
+        """How many bits of the hash the bins are made by; 0 where there are none."""
+        return 0 if self.bins is None else self.bins.bits
 
     @property
     def root(self) -> Document[Root]:
@@ -100,10 +112,9 @@ class TrustedState:
 
     @property
     def versions(self) -> Versions:
-        """How new this state is, once it has been fed up to targets."""
-        return Versions(
-            self.root.version, _fed(self.timestamp).version, _fed(self.snapshot).version, _fed(self.targets).version
-        )
+        """How new this state is, once it has been fed up to targets, or up to a snapshot with bins."""
+        targets = _fed(self.targets).version if self.bins is None else self.targets_promise()[0]
+        return Versions(self.root.version, _fed(self.timestamp).version, _fed(self.snapshot).version, targets)
 
     def update_root(self, data: bytes) -> None:
         """Take the next root (5.3.3 to 5.3.9)."""
@@ -149,25 +160,32 @@ class TrustedState:
         version, promised = self.snapshot_promise()
         check_bytes(data, promised, f"{version}.snapshot.json")  # 5.5.2
         new = self._read(data, Snapshot, SNAPSHOT, version)  # 5.5.3
-        _check_version(new, version)  # 5.5.4
+        check_version(new, version)  # 5.5.4
         self.floor.check_snapshot(new)  # 5.5.5
         check_fresh(new, self.now)  # 5.5.6
+        bits = bits_of(new)
+        self.bins = TrustedBins(bits, new, self._keys, self.now) if bits else None
         self.snapshot = new
-        self.floor = replace(self.floor, snapshot=new)
+        self.floor = replace(self.floor, snapshot=new, targets=None if bits else self.floor.targets)
 
     def targets_promise(self) -> tuple[int, FileRef]:
         """Version, size and digest of the targets metadata that the snapshot names."""
-        return self._promise("targets.json")
+        snapshot = _fed(self.snapshot)
+        return promised_file(snapshot.signed.meta, "targets.json", snapshot.name)
 
     def update_targets(self, data: bytes) -> None:
         """Take the top-level targets metadata (5.6), which holds the delegations and nothing else."""
         version, promised = self.targets_promise()
         check_bytes(data, promised, f"{version}.targets.json")  # 5.6.2
         new = self._read(data, Targets, TARGETS, version)  # 5.6.3
-        _check_version(new, version)  # 5.6.4
+        check_version(new, version)  # 5.6.4
         check_fresh(new, self.now)  # 5.6.5
         if new.signed.targets:
             raise malformed(new.name, "it lists releases itself instead of delegating to vendors")
+        if self.bins is not None:
+            self.bins.check_head(new)
+        elif new.signed.delegations is not None and new.signed.delegations.roles is None:
+            raise malformed(new.name, "it delegates to bins, and the snapshot has none")
         self.targets = new
         self.floor = replace(self.floor, targets=new)
 
@@ -191,33 +209,39 @@ class TrustedState:
                 )
 
     def vendors(self) -> tuple[str, ...]:
-        """Everyone who has a namespace, sorted."""
-        return tuple(sorted(self._delegations()))
+        """Everyone who has a namespace, sorted. All bins must have been taken."""
+        if self.bins is None:
+            return tuple(sorted(vendors_in(_fed(self.targets))))
+        return tuple(sorted(vendor for place in self.bins.all() for vendor in vendors_in(self.bins.delegations(place))))
+
+    def vendors_of(self, key_ids: Set[str]) -> tuple[str, ...]:
+        """The vendors for whom one of these keys may have a say, sorted. All bins must have been taken."""
+        return tuple(vendor for vendor in self.vendors() if key_ids & set(self._delegation(vendor)[1].keyids))
 
     def vendor_keys(self, vendor: str) -> KeySet:
-        """The keys that speak for a vendor (5.6.7.1).
+        """The keys that speak for a vendor (5.6.7.1). The vendor's bin must have been taken.
 
         Raises:
             CannotError: `unknown-vendor`.
             TrustError: `key-alias`, `malformed-key`, `weak-key` or `bad-threshold`.
             IntegrityError: `malformed-metadata` for a delegation of another shape than the one patchpm makes.
         """
-        targets = _fed(self.targets)
-        role = self._delegations().get(vendor)
-        if role is None:
-            raise CannotError("unknown-vendor", f"the registry has no vendor {vendor}")
+        targets, role = self._delegation(vendor)
         if role.paths != [f"{vendor}/*/*/*"] or role.terminating is not True or role.unrecognized_fields:
             raise malformed(targets.name, f"the delegation to {vendor} is not terminating for {vendor}/*/*/*")
-        assert targets.signed.delegations is not None  # _delegations found the role there
+        assert targets.signed.delegations is not None  # _delegation found the role there
         return role_keys(role, targets.signed.delegations.keys, targets.name)
 
     def has_role(self, vendor: str) -> bool:
-        """Whether a vendor has ever published."""
-        return vendor in self._delegations() and f"{vendor}.json" in _fed(self.snapshot).signed.meta
+        """Whether a vendor has ever published. The vendor's bin must have been taken."""
+        return (
+            vendor in vendors_in(self._delegating(vendor)) and f"{vendor}.json" in self._promising(vendor).signed.meta
+        )
 
     def vendor_promise(self, vendor: str) -> tuple[int, FileRef]:
-        """Version, size and digest of a vendor's role."""
-        return self._promise(f"{vendor}.json")
+        """Version, size and digest of a vendor's role. The vendor's bin must have been taken."""
+        promising = self._promising(vendor)
+        return promised_file(promising.signed.meta, f"{vendor}.json", promising.name)
 
     def vendor_role(self, vendor: str, data: bytes) -> VendorRole:
         """Read a vendor's role (5.6 again, for a delegated one).
@@ -227,11 +251,20 @@ class TrustedState:
             IntegrityError: `malformed-metadata`, `malformed-json` or `wrong-digest`.
         """
         version, promised = self.vendor_promise(vendor)
+        check_bytes(data, promised, f"{version}.{vendor}.json")
+        return self.proposed_role(vendor, version, data)
+
+    def proposed_role(self, vendor: str, version: int, data: bytes) -> VendorRole:
+        """Read a vendor's role that no snapshot promises yet.
+
+        Raises:
+            TrustError: `outside-namespace`, or as for any metadata.
+            IntegrityError: `malformed-metadata` or `malformed-json`.
+        """
         name = f"{version}.{vendor}.json"
-        check_bytes(data, promised, name)
         document = read_document(data, Targets, name, hashed=True)
         check_signatures(document, [self.vendor_keys(vendor)])
-        _check_version(document, version)
+        check_version(document, version)
         check_fresh(document, self.now)
         if document.signed.delegations is not None:
             raise malformed(name, "a vendor may not delegate")
@@ -252,24 +285,30 @@ class TrustedState:
         check_signatures(document, [self._keys[role]])
         return document
 
-    def _promise(self, file: str) -> tuple[int, FileRef]:
-        snapshot = _fed(self.snapshot)
-        return promised_file(snapshot.signed.meta, file, snapshot.name)
+    def _promising(self, vendor: str) -> Document[Snapshot]:
+        return _fed(self.snapshot) if self.bins is None else self.bins.promises(self.bins.of(vendor))
 
-    def _delegations(self) -> Mapping[str, DelegatedRole]:
-        delegations = _fed(self.targets).signed.delegations
-        return {} if delegations is None or delegations.roles is None else delegations.roles
+    def _delegating(self, vendor: str) -> Document[Targets]:
+        return _fed(self.targets) if self.bins is None else self.bins.delegations(self.bins.of(vendor))
+
+    def _delegation(self, vendor: str) -> tuple[Document[Targets], DelegatedRole]:
+        targets = self._delegating(vendor)
+        role = vendors_in(targets).get(vendor)
+        if role is None:
+            raise CannotError("unknown-vendor", f"the registry has no vendor {vendor}")
+        return targets, role
+
+
+def vendors_in(targets: Document[Targets]) -> Mapping[str, DelegatedRole]:
+    """The vendors that a list delegates to."""
+    delegations = targets.signed.delegations
+    return {} if delegations is None or delegations.roles is None else delegations.roles
 
 
 def _root_keys(root: Document[Root]) -> dict[str, KeySet]:
     if not root.signed.consistent_snapshot:
         raise malformed(root.name, "it does not ask for consistent snapshots")
     return {role: role_keys(root.signed.roles[role], root.signed.keys, root.name) for role in TOP_LEVEL}
-
-
-def _check_version(document: Document[_T], promised: int) -> None:
-    if document.version != promised:
-        raise rollback(document.name, f"it is version {document.version}, and {promised} was promised")
 
 
 def _check_namespace(vendor: str, path: str, name: str) -> None:

@@ -191,9 +191,7 @@ def test_a_release_that_must_be_evaluated_installs_once_the_evaluator_has_signed
     for name, key in (("online", world.operator), ("acme", world.vendor)):
         (world.root / name).write_bytes(key.to_openssh(None))
     keys = ("--key", str(world.root / "online"), "--key", str(world.root / "acme"))
-    assert world.ok("registry", "publish", str(release), "--registry", str(world.registry), *keys, "--json").json[
-        "changed"
-    ]
+    assert world.ok("publish", str(release), "--registry", str(world.registry), *keys, "--json").json["changed"]
     world.ok("install", "acme/toxicity")
     assert world.locked == {"acme/toxicity": "1.0.1"}
 

@@ -54,7 +54,7 @@ def test_a_vendor_packs_and_publishes_and_a_user_installs_by_commands_alone(worl
     world.ok(*pack, f"{release}-again")
     for file in Path(release).iterdir():
         assert (Path(f"{release}-again") / file.name).read_bytes() == file.read_bytes()
-    publish = ("registry", "publish", release, "--registry", registry, "--key", "labx-release", "--key", "online")
+    publish = ("publish", release, "--registry", registry, "--key", "labx-release", "--key", "online")
     assert "published labx/calm 0.1.0" in world.ok(*publish).out
     assert "very bytes" in world.ok(*publish).out
 
@@ -67,7 +67,7 @@ def test_a_vendor_packs_and_publishes_and_a_user_installs_by_commands_alone(worl
     assert info["signers"] == [public]
     assert info["claims"][0]["metric"] == "toxic-rate"
 
-    yank = ("registry", "yank", "labx/calm@0.1.0", "--registry", registry, "--key", "labx-release", "--key", "online")
+    yank = ("yank", "labx/calm@0.1.0", "--registry", registry, "--key", "labx-release", "--key", "online")
     world.ok(*yank, "--reason", "too calm")
     assert world.ok("outdated", "--json").json[0]["yanked"] == "too calm"
     world.ok(*yank, "--undo")
@@ -80,9 +80,7 @@ def test_a_key_that_must_sign_and_is_not_there_is_named(world: World) -> None:
     release.mkdir()
     for name, data in world.release().items():
         (release / name).write_bytes(data)
-    refused = world.run(
-        "registry", "publish", str(release), "--registry", str(world.registry), "--key", "stranger", "--json"
-    )
+    refused = world.run("publish", str(release), "--registry", str(world.registry), "--key", "stranger", "--json")
     assert (refused.code, refused.error["code"]) == (2, "missing-key")
 
 

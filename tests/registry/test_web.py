@@ -135,7 +135,7 @@ def test_endless_data_attack_no_more_is_read_than_was_promised(headers: dict[str
 
 
 def test_slow_retrieval_attack_a_file_that_drips_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("patchpm.registry.web._FILE_SECONDS", 0.5)
+    monkeypatch.setattr("patchpm.registry.http_files._FILE_SECONDS", 0.5)
 
     def drip(handler: BaseHTTPRequestHandler) -> None:
         handler.send_response(200)
@@ -156,8 +156,8 @@ def test_slow_retrieval_attack_a_file_that_drips_is_given_up(monkeypatch: pytest
 
 
 def test_a_server_that_is_silent_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("patchpm.registry.web._SILENCE_SECONDS", 0.1)
-    monkeypatch.setattr("patchpm.registry.web._RETRIES", 1)
+    monkeypatch.setattr("patchpm.registry.http_files.SILENCE_SECONDS", 0.1)
+    monkeypatch.setattr("patchpm.registry.http_files._RETRIES", 1)
     with answering(lambda _: time.sleep(2)) as host, refused("unreachable", "timed out"):
         host.read(HEAD, 1000)
 

@@ -47,6 +47,7 @@ def good() -> dict[str, bytes]:
         "smallest.toml": write_lock(Lock(digest("none"), (), (), (), ())),
         "two-bases.toml": text,
         "one-base.toml": write_lock(_of_one_base(lock())),
+        "from-the-hub.toml": write_lock(_pinned(_of_one_base(lock()))),
         "loose-comments-and-line-ends.toml": loose,
         "loose-inline-tables.toml": toml_text(other_order),
     }
@@ -103,6 +104,10 @@ def _composition(base: str, releases: tuple[LockedRelease, ...]) -> Composition:
 
 def _quantised() -> Fingerprint:
     return replace(fingerprint("tiny q4"), bf16=None, tokenizer=None, template=None)
+
+
+def _pinned(whole: Lock) -> Lock:
+    return replace(whole, releases=tuple(replace(item, commit="0123456789" * 4) for item in whole.releases))
 
 
 def _of_one_base(whole: Lock) -> Lock:

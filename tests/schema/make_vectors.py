@@ -18,7 +18,7 @@ from tests.schema import (
 )
 from tests.schema.edits import json_text
 from tests.schema.formats import ENTRY_PATH, UNSEEN, VECTORS
-from tests.schema.registry_vectors import registry
+from tests.schema.registry_vectors import registry, registry_in_bins
 
 WRITTEN_BY_HAND: Final = ("digests", "texts")
 _SINGLE: Final = {
@@ -44,6 +44,7 @@ def vectors() -> dict[str, bytes]:
     files["prefix/described.json"] = json_text(described)
     files |= _under(f"release/{ENTRY_PATH}", dict(release_vectors.release().items()))
     files |= _under("registry", registry())
+    files |= _under("registry-in-bins", registry_in_bins())
     unseen = {name: module.UNSEEN for name, module in _SINGLE.items()} | release_vectors.UNSEEN
     files[UNSEEN.name] = json_text(unseen)
     return files

@@ -86,6 +86,7 @@ def good(kind: str) -> dict[str, bytes]:
         "index-entry": {
             "release.json": _custom(whole),
             "yanked.json": _custom(replace(whole, yanked="replies in the wrong language")),
+            "deprecated.json": _custom(replace(whole, deprecated="use 1.3")),
         },
     }
     return files[kind]

@@ -138,3 +138,12 @@ def test_the_small_registry_reads_from_either_root_and_its_entries_validate(tmp_
         "1.1.0": "replies in the wrong language",
         "1.2.0": None,
     }
+
+
+def test_the_small_registry_in_bins_reads(tmp_path: Path) -> None:
+    folder = VECTORS / "registry-in-bins"
+    pin = Digest.of((folder / "metadata" / "1.root.json").read_bytes())
+    client = RegistryClient(FolderHost(folder), "corp", pin, tmp_path, NOW)
+    assert client.state.bits == 3
+    assert [str(entry.version) for entry in client.entries(PatchName("acme", "toxicity"))] == ["1.2.0"]
+    assert client.vendors() == ("acme", "another", "labx")

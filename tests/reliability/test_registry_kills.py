@@ -1,0 +1,114 @@
+"""Publishers and installers that are killed at random instants, on every host that is written over a network."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from patchpm.patch.digest import Digest
+from tests.registry.hub_server import HubServer, hub_server
+from tests.registry.s3 import new_bucket, s3_server
+from tests.registry.test_race import Site, hub_site
+from tests.world import World
+
+KILLS = 50
+INSTALL = [sys.executable, "-m", "patchpm", "install", "toxicity"]
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[HubServer]:
+    with hub_server(tmp_path / "hub") as running:
+        yield running
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    with s3_server() as environment:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        yield f"s3://{new_bucket(environment)}/registry"
+
+
+def kill_publishers(site: Site) -> None:
+    """Kill fifty publishers, each somewhere between its start and the end of its second release."""
+    chance, first, killed = random.Random(0), 0, 0
+    confirmed: set[str] = set()
+    while killed < KILLS:
+        publisher = site.publisher(f"{site.vendor}/toxicity", first=first, count=3)
+        time.sleep(chance.uniform(0.3, 1.5))
+        publisher.send_signal(signal.SIGKILL)
+        said, _ = publisher.communicate()
+        confirmed |= set(said.split())
+        killed += publisher.returncode == -signal.SIGKILL
+        first = max(int(version.split(".")[2]) for version in confirmed or {"1.0.0"})
+        if killed % 10 == 0:
+            found = site.versions(f"{site.vendor}/toxicity")
+            assert confirmed <= found
+    publisher = site.publisher(f"{site.vendor}/toxicity", first=first, count=1)
+    _, errors = publisher.communicate(timeout=60)
+    assert publisher.returncode == 0, errors
+    assert confirmed <= site.versions(f"{site.vendor}/toxicity")
+
+
+@pytest.mark.slow
+def test_fifty_publishers_to_a_server_killed_at_random_instants_tear_nothing(
+    hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kill_publishers(hub_site(hub, tmp_path, monkeypatch))
+
+
+@pytest.mark.slow
+def test_fifty_publishers_to_a_bucket_killed_at_random_instants_tear_nothing(bucket: str, tmp_path: Path) -> None:
+    kill_publishers(Site(tmp_path, bucket))
+
+
+def kill_installers(world: World, url: str) -> None:
+    """Kill fifty installers from `url`; the store and the lock hold whole files only, all along."""
+    world.ok("trust", "remove", "registry", "corp")
+    world.ok("registry", "add", "corp", url, "--root", str(world.pin), "--namespace", "acme")
+    world.ok("init", "--base", str(world.base), "--label", "tiny")
+    fresh = (world.project / "patchpm.toml").read_bytes()
+    chance, killed, whole = random.Random(0), 0, 2.0
+    while killed < KILLS:
+        started = time.monotonic()
+        process = subprocess.Popen(INSTALL, cwd=world.project, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            process.wait(chance.uniform(0.1, 1.1) * whole)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+        if process.wait() == -signal.SIGKILL:
+            killed += 1
+        else:
+            assert process.returncode == 0
+            whole = time.monotonic() - started
+            world.ok("cache", "clean")
+            (world.project / "patchpm.lock").unlink()
+            (world.project / "patchpm.toml").write_bytes(fresh)
+        for path in world.stored():
+            assert path.name.startswith(".") or Digest.of(path.read_bytes()).hex == path.name
+    world.ok("install", "toxicity")
+    world.ok("verify")
+
+
+@pytest.mark.slow
+def test_fifty_installers_from_a_server_killed_at_random_instants_tear_nothing(
+    world: World, hub: HubServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATCHPM_TOKENS", f"{hub.endpoint}={hub.ann}")
+    world.publish()
+    world.ok("registry", "copy", str(world.registry), hub.registry())
+    kill_installers(world, hub.registry())
+
+
+@pytest.mark.slow
+def test_fifty_installers_from_a_bucket_killed_at_random_instants_tear_nothing(world: World, bucket: str) -> None:
+    world.publish()
+    world.ok("registry", "copy", str(world.registry), bucket)
+    kill_installers(world, bucket)
