@@ -62,7 +62,11 @@ def main() -> None:
         print(json.dumps({"loads": rows, "memory": memory}, indent=2))
         return
     columns = "{load:<22}{ours:>9}{ours_range:>16}{nginx:>10}{nginx_range:>16}{ratio:>8}"
-    print(columns.format(load="load", ours="ours/s", ours_range="", nginx="nginx/s", nginx_range="", ratio="ratio"))
+    print(
+        columns.format(
+            load="load", ours="ours/s", ours_range="spread", nginx="nginx/s", nginx_range="spread", ratio="ratio"
+        )
+    )
     for row in rows:
         print(columns.format(**row))
     print("resident memory, MB, after requests:", ", ".join(f"{done:,}: {size:.1f}" for done, size in memory))

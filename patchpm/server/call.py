@@ -20,8 +20,8 @@ from patchpm.server.access import ANYONE, Caller
 from patchpm.server.accounts import caller_of
 from patchpm.server.commit_body import is_storable
 from patchpm.server.history import Commit
-from patchpm.server.ledger import Repo
 from patchpm.server.refusal import RefusedError, malformed, no_repo, no_revision
+from patchpm.server.repository import Repo
 from patchpm.server.site import Site
 
 KINDS: Final = {"models": "model", "datasets": "dataset"}

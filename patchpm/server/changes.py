@@ -8,8 +8,8 @@ from typing import Final
 
 from patchpm.server.commit_body import Deletion
 from patchpm.server.history import Commit, Entry, History
-from patchpm.server.ledger import Removal
 from patchpm.server.refusal import malformed, no_entry
+from patchpm.server.repository import Removal
 
 _FEW: Final = 100
 
@@ -66,13 +66,12 @@ class _Tree:
 
 
 def _removals(tree: _Tree, change: Deletion) -> list[Removal]:
-    if change.is_folder:
-        paths = list(tree.below(change.path))
-    else:
-        paths = [change.path] if tree.is_file(change.path) else []
-    if not paths:
+    found = [Removal(path) for path in tree.below(change.path)] if change.is_folder else []
+    if not change.is_folder and tree.is_file(change.path):
+        found = [Removal(change.path)]
+    if not found:
         raise no_entry(change.path)
-    return [Removal(path) for path in paths]
+    return found
 
 
 def _parents(path: str) -> list[str]:

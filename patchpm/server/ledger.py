@@ -9,7 +9,6 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -19,12 +18,25 @@ from sqlalchemy.exc import IntegrityError as DatabaseConflict
 from patchpm.server.database import SINGLE, WRITING
 from patchpm.server.history import Commit, Entry
 from patchpm.server.recent import Recent
+from patchpm.server.repository import (
+    BRANCH,
+    MAIN,
+    MERGED,
+    OPEN,
+    PULL,
+    TAG,
+    Card,
+    Description,
+    GoneError,
+    Place,
+    Ref,
+    ReleasedError,
+    Removal,
+    Repo,
+    TakenError,
+)
 from patchpm.server.tables import commits, entries, lines, pulls, refs, repo_tags, repos
 
-MAIN: Final = "main"
-BRANCH, TAG, PULL = "branch", "tag", "pr"
-OPEN, CLOSED, MERGED = "open", "closed", "merged"
-"""What becomes of a pull request."""
 _PULL_PREFIX: Final = "refs/pr/"
 _KEPT_COMMITS: Final = 4096
 _PLACE: Final = (
@@ -46,77 +58,6 @@ _PLACE: Final = (
     .order_by(refs.c.kind.desc())
     .limit(1)
 )
-
-
-class TakenError(Exception):
-    """Someone else was faster: the head moved, or the name is there already."""
-
-
-class ReleasedError(Exception):
-    """It would change or drop a release."""
-
-
-@dataclass(frozen=True, slots=True)
-class Repo:
-    """A repository."""
-
-    id: int
-    kind: str
-    namespace: str
-    name: str
-    private: bool
-    created: datetime
-    changed: datetime
-    card: dict[str, Any]
-    downloads: int
-
-    @property
-    def full_name(self) -> str:
-        """`namespace/name`."""
-        return f"{self.namespace}/{self.name}"
-
-
-@dataclass(frozen=True, slots=True)
-class Ref:
-    """A name of a commit."""
-
-    kind: str
-    name: str
-    sha: str
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A commit of a repository, with no more than giving out one of its files takes."""
-
-    repo: int
-    private: bool
-    commit: Commit | None
-    """None for a revision that is not there."""
-
-
-@dataclass(frozen=True, slots=True)
-class Removal:
-    """A file that a commit takes away."""
-
-    path: str
-
-
-@dataclass(frozen=True, slots=True)
-class Description:
-    """What a commit says of itself."""
-
-    title: str
-    message: str
-    author: str
-
-
-@dataclass(frozen=True, slots=True)
-class Card:
-    """What a repository says of itself to machines."""
-
-    fields: dict[str, Any]
-    tags: Sequence[str]
 
 
 class Ledger:
@@ -174,6 +115,7 @@ class Ledger:
         """
         try:
             with self._writing(repo.full_name) as db:
+                lock(db, repo)
                 db.execute(delete(refs).where(refs.c.repo == repo.id))
                 db.execute(delete(repos).where(repos.c.id == repo.id))
         except TakenError as error:
@@ -227,14 +169,13 @@ class Ledger:
         kind, name = _ref_of(branch)
         here = and_(refs.c.repo == repo.id, refs.c.kind == kind, refs.c.name == name)
         with self._writing(branch) as db:
+            lock(db, repo)
             before = _named(db, repo, [(kind, name)])
             if before is None:
                 raise LookupError(branch)
             if before.sha != parent:
                 raise TakenError(branch)
-            line = db.execute(select(refs.c.line).where(here)).scalar_one_or_none()
-            if line is None:  # the branch went at the same moment
-                raise TakenError(branch)
+            line = db.execute(select(refs.c.line).where(here)).scalar_one()
             made = _append(db, line, before.number + 1, description)
             _record(db, made, changes)
             moved = db.execute(update(refs).where(here, refs.c.sha == before.sha).values(sha=made.sha))
@@ -256,6 +197,7 @@ class Ledger:
             TakenError: The tag, or a branch of its name, is there.
         """
         with self._writing(tag) as db:
+            lock(db, repo)
             if _named(db, repo, [(BRANCH, tag)]) is not None:
                 raise TakenError(tag)
             db.execute(insert(refs).values(repo=repo.id, kind=TAG, name=tag, sha=commit.sha))
@@ -268,6 +210,7 @@ class Ledger:
         """
         kind, name = _ref_of(branch)
         with self._writing(branch) as db:
+            lock(db, repo)
             if kind == BRANCH and _named(db, repo, [(TAG, name)]) is not None:
                 raise TakenError(branch)
             line = _new_line(db, repo.id, commit)
@@ -282,6 +225,7 @@ class Ledger:
         here = and_(refs.c.repo == repo.id, refs.c.kind == kind, refs.c.name == name)
         try:
             with self._writing(name) as db:
+                lock(db, repo)
                 return db.execute(delete(refs).where(here)).rowcount == 1
         except TakenError as error:
             raise ReleasedError(name) from error
@@ -306,6 +250,16 @@ class Ledger:
                 yield db
         except DatabaseConflict as error:
             raise TakenError(what) from error
+
+
+def lock(db: Connection, repo: Repo) -> None:
+    """Let nobody else change a repository until the transaction ends; the first thing that all who change it do.
+
+    Raises:
+        GoneError: Someone dropped it.
+    """
+    if db.execute(select(repos.c.id).where(repos.c.id == repo.id).with_for_update()).first() is None:
+        raise GoneError(repo.full_name)
 
 
 def _new_line(db: Connection, repo: int, start: Commit | None) -> int:

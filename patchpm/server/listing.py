@@ -13,7 +13,7 @@ from typing import Final
 from sqlalchemy import ColumnElement, Engine, Select, and_, or_, select, true
 
 from patchpm.server.access import Caller
-from patchpm.server.ledger import Repo
+from patchpm.server.repository import Repo
 from patchpm.server.tables import repo_tags, repos
 
 MAX_PAGE: Final = 1000

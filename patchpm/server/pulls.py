@@ -8,13 +8,11 @@ from datetime import UTC, datetime
 from typing import Final
 
 from sqlalchemy import Engine, and_, func, insert, select, update
-from sqlalchemy.exc import IntegrityError as DatabaseConflict
 
 from patchpm.server.database import WRITING
-from patchpm.server.ledger import MERGED, OPEN, PULL, Repo, TakenError
+from patchpm.server.ledger import lock
+from patchpm.server.repository import MERGED, OPEN, PULL, Repo
 from patchpm.server.tables import comments, commits, lines, pulls, refs
-
-_ATTEMPTS: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +52,22 @@ class Pulls:
         """Start a pull request at a commit.
 
         Raises:
-            TakenError: Too many were started at the same moment.
+            GoneError: The repository was dropped at the same moment.
         """
-        for _ in range(_ATTEMPTS):
-            try:
-                return self._open(repo, title, text, author, base)
-            except DatabaseConflict:
-                continue  # someone else got this number
-        raise TakenError(title)
+        now = datetime.now(UTC)
+        with self._engine.connect().execution_options(**WRITING) as db, db.begin():
+            lock(db, repo)
+            last = db.execute(select(func.max(pulls.c.number)).where(pulls.c.repo == repo.id)).scalar_one()
+            made = Pull((last or 0) + 1, title, author, OPEN, base, now)
+            start = db.execute(select(commits).where(commits.c.sha == base)).one()
+            origin = {"from_line": start.line, "from_number": start.number}
+            line = db.execute(insert(lines).values(repo=repo.id, **origin).returning(lines.c.id)).scalar_one()
+            db.execute(insert(pulls).values(repo=repo.id, **{name: getattr(made, name) for name in Pull.__slots__}))
+            db.execute(insert(refs).values(repo=repo.id, kind=PULL, name=str(made.number), sha=base, line=line))
+            if text:
+                values = {"author": author, "content": text, "created": now}
+                db.execute(insert(comments).values(repo=repo.id, number=made.number, **values))
+        return made
 
     def get(self, repo: Repo, number: int) -> Pull | None:
         """One pull request."""
@@ -95,6 +101,7 @@ class Pulls:
         now = datetime.now(UTC)
         values = {"author": author, "content": content, "created": now}
         with self._engine.connect().execution_options(**WRITING) as db, db.begin():
+            lock(db, repo)
             wanted = insert(comments).values(repo=repo.id, number=number, **values).returning(comments.c.id)
             return Comment(db.execute(wanted).scalar_one(), author, content, now)
 
@@ -103,23 +110,6 @@ class Pulls:
         here = and_(pulls.c.repo == repo.id, pulls.c.number == number, pulls.c.status != MERGED)
         with self._engine.connect().execution_options(**WRITING) as db, db.begin():
             return db.execute(update(pulls).where(here).values(status=status)).rowcount == 1
-
-    def _open(self, repo: Repo, title: str, text: str, author: str, base: str) -> Pull:
-        now = datetime.now(UTC)
-        with self._engine.connect().execution_options(**WRITING) as db, db.begin():
-            last = db.execute(select(func.max(pulls.c.number)).where(pulls.c.repo == repo.id)).scalar_one()
-            made = Pull((last or 0) + 1, title, author, OPEN, base, now)
-            start = db.execute(select(commits).where(commits.c.sha == base)).one_or_none()
-            if start is None:  # the repository went at the same moment
-                raise TakenError(title)
-            origin = {"from_line": start.line, "from_number": start.number}
-            line = db.execute(insert(lines).values(repo=repo.id, **origin).returning(lines.c.id)).scalar_one()
-            db.execute(insert(pulls).values(repo=repo.id, **{name: getattr(made, name) for name in Pull.__slots__}))
-            db.execute(insert(refs).values(repo=repo.id, kind=PULL, name=str(made.number), sha=base, line=line))
-            if text:
-                values = {"author": author, "content": text, "created": now}
-                db.execute(insert(comments).values(repo=repo.id, number=made.number, **values))
-        return made
 
 
 _COLUMNS: Final = select(*(pulls.c[name] for name in Pull.__slots__))

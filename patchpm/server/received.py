@@ -11,8 +11,8 @@ from sqlalchemy.exc import IntegrityError as DatabaseConflict
 
 from patchpm.server.access import Caller
 from patchpm.server.database import SINGLE, WRITING
-from patchpm.server.ledger import Repo
 from patchpm.server.listing import seen_by
+from patchpm.server.repository import Repo
 from patchpm.server.tables import entries, lines, received, repos
 
 

@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
 from patchpm.errors import NetworkError, PatchpmError
+from patchpm.server.repository import GoneError
 
 REPO, REVISION, ENTRY = "RepoNotFound", "RevisionNotFound", "EntryNotFound"
 """What a client turns into exceptions of their own."""
@@ -64,8 +65,9 @@ def refusal_of(error: Exception, what: str) -> RefusedError | None:
         return error
     if isinstance(error, HTTPException):
         return RefusedError(error.status_code, f"This registry does not answer {what[:200]}", headers=error.headers)
-    if isinstance(error, database.IntegrityError):
-        return conflict("Someone else changed this at the same moment. Please try again.")
+    if isinstance(error, GoneError | database.IntegrityError):
+        meanwhile = conflict("Someone else changed this at the same moment. Please try again.")
+        return no_repo(str(error)) if isinstance(error, GoneError) else meanwhile
     if isinstance(error, _OUTAGES) or _is_of_store(error):
         return RefusedError(503, "The registry's database or store does not answer", headers={"Retry-After": "2"})
     full = (errno.ENOSPC, errno.EDQUOT)

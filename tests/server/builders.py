@@ -57,7 +57,7 @@ class Client:
     url: str
     token: str | None = None
 
-    def call(self, method: str, path: str, body: bytes | dict[str, Any] | None = None, **headers: str) -> Answer:
+    def call(self, method: str, path: str, body: bytes | dict[str, Any] | None = None, /, **headers: str) -> Answer:
         data = json.dumps(body).encode() if isinstance(body, dict) else body
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         if self.token is not None:
@@ -66,7 +66,7 @@ class Client:
         return Answer(found.status, {name.lower(): value for name, value in found.headers.items()}, found.data)
 
     def get(self, path: str, **headers: str) -> Answer:
-        return self.call("GET", path, **headers)
+        return self.call("GET", path, None, **headers)
 
     def post(self, path: str, body: bytes | dict[str, Any]) -> Answer:
         return self.call("POST", path, body)
@@ -96,6 +96,17 @@ class Client:
         return sha256
 
 
+class _Kept(logging.Handler):
+    """Keeps what is logged."""
+
+    def __init__(self, records: list[logging.LogRecord]) -> None:
+        super().__init__()
+        self._records = records
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._records.append(record)
+
+
 @dataclass
 class Server:
     """A server that is running. `ann` may manage the organisation `acme`, `bob` is someone else, `root` runs it all."""
@@ -103,9 +114,16 @@ class Server:
     site: Site
     url: str
     records: list[logging.LogRecord] = field(default_factory=list)
+    clients: dict[str, Client] = field(default_factory=dict)
 
     def client(self, user: str, **token: Any) -> Client:
         return Client(self.url, self.site.accounts.issue(user, "test", **({"scope": "write"} | token))[1])
+
+    def known(self, user: str) -> Client:
+        """Someone with a token that they had before."""
+        if user not in self.clients:
+            self.clients[user] = self.client(user)
+        return self.clients[user]
 
     @property
     def anyone(self) -> Client:
@@ -164,8 +182,7 @@ def serving(options: Options) -> Iterator[Server]:
     running = Uvicorn(config)
     thread = threading.Thread(target=running.run, args=([listening],))
     made = Server(site, f"http://127.0.0.1:{listening.getsockname()[1]}")
-    handler = logging.Handler()
-    handler.emit = made.records.append  # type: ignore[method-assign]
+    handler = _Kept(made.records)
     LOG.addHandler(handler)
     before = LOG.level
     LOG.setLevel("INFO")
@@ -187,7 +204,8 @@ def options_in(folder: Path, database: str | None = None, **more: Any) -> Option
     """Everything in one folder, unless a database is named."""
     folder.mkdir(exist_ok=True)
     where = database or f"sqlite:///{folder / 'registry.db'}"
-    return Options(**({"database": where, "store": str(folder / "blobs"), "limits": SMALL_LIMITS} | more))
+    given: dict[str, Any] = {"database": where, "store": str(folder / "blobs"), "limits": SMALL_LIMITS}
+    return Options(**(given | more))
 
 
 def lines(items: Sequence[object]) -> bytes:

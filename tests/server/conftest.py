@@ -18,10 +18,16 @@ def postgres() -> Iterator[Cluster]:
         yield made
 
 
+@pytest.fixture(scope="session")
+def shared_database(postgres: Cluster) -> str:
+    """One database for all modules: a new one takes longer than most tests."""
+    return postgres.new_database()
+
+
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One server for a module, on each kind of database."""
-    where = request.getfixturevalue("postgres").new_database() if request.param == "postgresql" else None
+    where = request.getfixturevalue("shared_database") if request.param == "postgresql" else None
     with serving(options_in(tmp_path_factory.mktemp("server"), where)) as made:
         yield made
 
@@ -37,13 +43,19 @@ def server(running: Server) -> Iterator[Server]:
 @pytest.fixture
 def ann(server: Server) -> Client:
     """Who manages `acme`."""
-    return server.client("ann")
+    return server.known("ann")
 
 
 @pytest.fixture
 def bob(server: Server) -> Client:
     """Someone else."""
-    return server.client("bob")
+    return server.known("bob")
+
+
+@pytest.fixture(scope="module")
+def old_repo(running: Server) -> str:
+    """The same one for all tests that only try to change it."""
+    return running.repo(running.known("ann"), README="# Hello", abc__manifest="{}")
 
 
 @pytest.fixture

@@ -101,9 +101,9 @@ def test_tokens_end_when_they_expire_or_are_revoked_or_their_user_is_turned_away
     "header", ["Bearer", "Bearer ", "Basic YW5uOmFubg==", "ppm_x", "Bearer ppm_\xff", "Bearer a b", "bearer \t"]
 )
 def test_credentials_that_are_none_are_refused_also_where_none_are_needed(
-    server: Server, repo: str, header: str
+    server: Server, old_repo: str, header: str
 ) -> None:
-    answer = server.anyone.get(f"/api/models/{repo}", Authorization=header)
+    answer = server.anyone.get(f"/api/models/{old_repo}", Authorization=header)
     assert answer.status == 401
     assert answer.error == "Invalid credentials in Authorization header"
 

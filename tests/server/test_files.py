@@ -13,11 +13,11 @@ from tests.server.builders import Client, Server, deleted, file, large_file, opt
 DATA = bytes(range(200))
 
 
-@pytest.fixture
-def address(server: Server, ann: Client, repo: str) -> str:
+@pytest.fixture(scope="module")
+def address(running: Server, old_repo: str) -> str:
     """Where a file of 200 bytes is."""
-    ann.commit(repo, file("data.bin", DATA))
-    return f"/{repo}/resolve/main/data.bin"
+    assert running.known("ann").commit(old_repo, file("data.bin", DATA)).status == 200
+    return f"/{old_repo}/resolve/main/data.bin"
 
 
 @pytest.mark.parametrize(
@@ -78,8 +78,8 @@ def test_head_says_what_get_would_and_sends_nothing(server: Server, address: str
     assert "x-repo-commit" in missing.headers
 
 
-def test_only_what_cannot_change_may_be_kept(server: Server, ann: Client, repo: str, address: str) -> None:
-    fixed = address.replace("main", ann.head(repo))
+def test_only_what_cannot_change_may_be_kept(server: Server, ann: Client, old_repo: str, address: str) -> None:
+    fixed = address.replace("main", ann.head(old_repo))
     assert server.anyone.get(fixed).headers["cache-control"] == "public, max-age=31536000, immutable"
     assert server.anyone.get(address).headers["cache-control"] == "no-cache"
 
@@ -183,8 +183,8 @@ def test_repositories_come_in_pages_by_any_order(server: Server, ann: Client) ->
 
 
 @pytest.mark.parametrize("query", ["before=x", "before=-1", "before=99999999999", "before=%00"])
-def test_a_page_of_commits_that_is_none_is_refused(server: Server, repo: str, query: str) -> None:
-    assert server.anyone.get(f"/api/models/{repo}/commits/main?{query}").status == 400
+def test_a_page_of_commits_that_is_none_is_refused(server: Server, old_repo: str, query: str) -> None:
+    assert server.anyone.get(f"/api/models/{old_repo}/commits/main?{query}").status == 400
 
 
 def test_downloads_of_weights_are_counted_and_nothing_else(tmp_path: Path) -> None:

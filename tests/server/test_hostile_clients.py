@@ -46,62 +46,62 @@ def head(client: Client, repo: str, *more: str, method: str = "POST", path: str 
     ).encode("latin-1")
 
 
-def test_a_body_that_stops_is_given_up(server: Server, ann: Client, repo: str) -> None:
-    answer = talk(server, head(ann, repo, "Content-Length: 1000"), b"half")
+def test_a_body_that_stops_is_given_up(server: Server, ann: Client, old_repo: str) -> None:
+    answer = talk(server, head(ann, old_repo, "Content-Length: 1000"), b"half")
     assert status(answer) == 408
     assert b"x-error-message: The body did not arrive in time" in answer
     assert b"connection: close" in answer.lower()
 
 
-def test_a_chunked_body_that_stops_is_given_up(server: Server, ann: Client, repo: str) -> None:
-    assert status(talk(server, head(ann, repo, "Transfer-Encoding: chunked"), b"4\r\nhalf\r\n")) == 408
+def test_a_chunked_body_that_stops_is_given_up(server: Server, ann: Client, old_repo: str) -> None:
+    assert status(talk(server, head(ann, old_repo, "Transfer-Encoding: chunked"), b"4\r\nhalf\r\n")) == 408
 
 
-def test_a_chunked_body_over_the_limit_is_not_read_on(server: Server, ann: Client, repo: str) -> None:
+def test_a_chunked_body_over_the_limit_is_not_read_on(server: Server, ann: Client, old_repo: str) -> None:
     piece = b"%x\r\n" % 65536 + b"x" * 65536 + b"\r\n"
     pieces = [piece] * (server.site.limits.commit // 65536 + 1)
-    assert status(talk(server, head(ann, repo, "Transfer-Encoding: chunked"), *pieces)) == 413
+    assert status(talk(server, head(ann, old_repo, "Transfer-Encoding: chunked"), *pieces)) == 413
 
 
 @pytest.mark.parametrize("length", ["99999999999", "9" * 19, "9" * 400])
 def test_an_announced_body_over_the_limit_is_not_waited_for(
-    server: Server, ann: Client, repo: str, length: str
+    server: Server, ann: Client, old_repo: str, length: str
 ) -> None:
-    assert status(talk(server, head(ann, repo, f"Content-Length: {length}"))) in (400, 413)
+    assert status(talk(server, head(ann, old_repo, f"Content-Length: {length}"))) in (400, 413)
 
 
 @pytest.mark.parametrize("length", ["-1", "1e3", "0x10", "", " ", "1, 2", "²"])
-def test_a_length_that_is_none_is_refused(server: Server, ann: Client, repo: str, length: str) -> None:
-    assert status(talk(server, head(ann, repo, f"Content-Length: {length}"), b"x" * 20)) in (400, 413)
+def test_a_length_that_is_none_is_refused(server: Server, ann: Client, old_repo: str, length: str) -> None:
+    assert status(talk(server, head(ann, old_repo, f"Content-Length: {length}"), b"x" * 20)) in (400, 413)
 
 
-def test_a_client_that_hangs_up_within_its_body_leaves_nothing(server: Server, ann: Client, repo: str) -> None:
-    before = ann.head(repo)
+def test_a_client_that_hangs_up_within_its_body_leaves_nothing(server: Server, ann: Client, old_repo: str) -> None:
+    before = ann.head(old_repo)
     host, port = server.url.removeprefix("http://").split(":")
     for _ in range(5):
         with socket.create_connection((host, int(port))) as line:
-            line.sendall(head(ann, repo, "Content-Length: 1000") + json.dumps(HEADER).encode())
-    assert ann.head(repo) == before
+            line.sendall(head(ann, old_repo, "Content-Length: 1000") + json.dumps(HEADER).encode())
+    assert ann.head(old_repo) == before
 
 
 def test_a_client_that_never_reads_holds_up_nobody(server: Server, ann: Client) -> None:
-    repo = server.repo(ann)
+    old_repo = server.repo(ann)
     data = b"x" * server.site.limits.inline
-    ann.commit(repo, file("large", data))
+    ann.commit(old_repo, file("large", data))
     host, port = server.url.removeprefix("http://").split(":")
     lines = [socket.create_connection((host, int(port))) for _ in range(60)]
     try:
         for line in lines:
-            line.sendall(head(ann, repo, method="GET", path=f"/{repo}/resolve/main/large") * 20)
-        assert ann.get(f"/{repo}/resolve/main/large").data == data
+            line.sendall(head(ann, old_repo, method="GET", path=f"/{old_repo}/resolve/main/large") * 20)
+        assert ann.get(f"/{old_repo}/resolve/main/large").data == data
     finally:
         for line in lines:
             line.close()
 
 
 @pytest.mark.parametrize("host", ["evil.example/path", "a b", "<script>", "é", "x" * 300, "a@b", ""])
-def test_a_host_that_is_none_is_refused(server: Server, repo: str, host: str) -> None:
-    raw = f"GET /api/models/{repo} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
+def test_a_host_that_is_none_is_refused(server: Server, old_repo: str, host: str) -> None:
+    raw = f"GET /api/models/{old_repo} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
     assert status(talk(server, raw)) == 400
 
 
@@ -149,13 +149,13 @@ def test_what_is_not_there_is_said_as_clients_expect(server: Server, method: str
     "body",
     [b"", b"[]", b"null", b"{", b'"x"', b"\xff", b"[" * 16000, b'{"name": ' + b"9" * 5000 + b"}", b"\xef\xbb\xbf{}"],
 )
-def test_a_body_that_is_no_object_is_refused(server: Server, ann: Client, repo: str, body: bytes) -> None:
+def test_a_body_that_is_no_object_is_refused(server: Server, ann: Client, old_repo: str, body: bytes) -> None:
     for method, path in (
         ("POST", "/api/repos/create"),
-        ("POST", f"/api/models/{repo}/tag/main"),
-        ("POST", f"/api/models/{repo}/discussions"),
-        ("POST", f"/api/models/{repo}/preupload/main"),
-        ("POST", f"/{repo}.git/info/lfs/objects/batch"),
+        ("POST", f"/api/models/{old_repo}/tag/main"),
+        ("POST", f"/api/models/{old_repo}/discussions"),
+        ("POST", f"/api/models/{old_repo}/preupload/main"),
+        ("POST", f"/{old_repo}.git/info/lfs/objects/batch"),
     ):
         answer = ann.call(method, path, body)
         assert (answer.status, bool(answer.error)) == (400, True), path
@@ -163,19 +163,19 @@ def test_a_body_that_is_no_object_is_refused(server: Server, ann: Client, repo: 
 
 @pytest.mark.parametrize("text", ["a\0b", "\ud800", "\udfff\ud800", 1, None, [], {"a": 1}, True], ids=repr)
 def test_text_that_no_database_keeps_is_refused_in_every_field(
-    server: Server, ann: Client, repo: str, text: object
+    server: Server, ann: Client, old_repo: str, text: object
 ) -> None:
     fields: list[tuple[str, str, Callable[[object], dict[str, object]]]] = [
         ("POST", "/api/repos/create", lambda text: {"name": text}),
-        ("POST", f"/api/models/{repo}/tag/main", lambda text: {"tag": text}),
-        ("POST", f"/api/models/{repo}/discussions", lambda text: {"title": text, "pullRequest": True}),
+        ("POST", f"/api/models/{old_repo}/tag/main", lambda text: {"tag": text}),
+        ("POST", f"/api/models/{old_repo}/discussions", lambda text: {"title": text, "pullRequest": True}),
     ]
     if text is not None:
         fields += [
             ("POST", "/api/repos/create", lambda text: {"name": "fine", "organization": text}),
             ("POST", "/api/repos/create", lambda text: {"name": "fine", "type": text}),
             ("POST", "/api/validate-yaml", lambda text: {"content": text}),
-            ("POST", f"/api/models/{repo}/branch/next", lambda text: {"startingPoint": text}),
+            ("POST", f"/api/models/{old_repo}/branch/next", lambda text: {"startingPoint": text}),
         ]
     for method, path, body in fields:
         answer = ann.call(method, path, json.dumps(body(text)).encode())
@@ -193,5 +193,5 @@ def test_a_repository_of_no_name_is_refused(ann: Client, name: str) -> None:
     "name",
     ["", "a b", "-a", "a..b", "a//b", "/a", "a/", "a.lock", "refs/x", "a~1", "a^", "a:b", "é", "x" * 201, "0" * 40],
 )
-def test_a_tag_that_git_would_refuse_is_refused(ann: Client, repo: str, name: str) -> None:
-    assert ann.tag(repo, name).status == 400
+def test_a_tag_that_git_would_refuse_is_refused(ann: Client, old_repo: str, name: str) -> None:
+    assert ann.tag(old_repo, name).status == 400

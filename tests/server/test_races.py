@@ -52,11 +52,11 @@ def test_nothing_becomes_a_file_and_a_folder_at_once(ann: Client, repo: str) -> 
 
 
 def test_of_sixteen_taggers_one_wins(ann: Client, repo: str) -> None:
-    assert at_once(lambda number: ann.tag(repo, "v1.0.0")) == {200: 1, 409: WRITERS - 1}
+    assert at_once(lambda _: ann.tag(repo, "v1.0.0")) == {200: 1, 409: WRITERS - 1}
 
 
 def test_of_sixteen_that_make_a_repository_one_wins(ann: Client, repo: str) -> None:
-    assert at_once(lambda number: ann.create(f"{repo}-same")) == {200: 1, 409: WRITERS - 1}
+    assert at_once(lambda _: ann.create(f"{repo}-same")) == {200: 1, 409: WRITERS - 1}
 
 
 def test_writers_of_different_repositories_do_not_meet(server: Server, ann: Client) -> None:
@@ -68,7 +68,7 @@ def test_writers_of_different_repositories_do_not_meet(server: Server, ann: Clie
 
 def test_pull_requests_of_one_moment_get_numbers_of_their_own(ann: Client, bob: Client, repo: str) -> None:
     wanted = {"title": "x", "pullRequest": True}
-    assert at_once(lambda number: bob.post(f"/api/models/{repo}/discussions", wanted), 8) == {200: 8}
+    assert at_once(lambda _: bob.post(f"/api/models/{repo}/discussions", wanted), 8) == {200: 8}
     found = ann.get(f"/api/models/{repo}/discussions").json()["discussions"]
     assert sorted(item["num"] for item in found) == list(range(1, 9))
 

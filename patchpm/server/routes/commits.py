@@ -13,8 +13,8 @@ from patchpm.server.card import CARD, CardError, read_card, tags_of
 from patchpm.server.changes import checked
 from patchpm.server.commit_body import CommitBody, Deletion, MalformedError, NewFile, check_path, read_commit
 from patchpm.server.history import Commit, Entry, History
-from patchpm.server.ledger import MAIN, Card, Description, Repo, TakenError
 from patchpm.server.refusal import RefusedError, malformed, no_revision
+from patchpm.server.repository import MAIN, Card, Description, Repo, TakenError
 
 _MAX_FILES: Final = 10_000
 _ATTEMPTS: Final = 10

@@ -9,9 +9,9 @@ from starlette.responses import JSONResponse, Response
 from patchpm.server.call import Call
 from patchpm.server.card import CARD
 from patchpm.server.history import Commit, Entry, History
-from patchpm.server.ledger import CLOSED, MAIN, MERGED, OPEN, Card, Description, Removal, Repo, TakenError
 from patchpm.server.pulls import Comment, Pull
 from patchpm.server.refusal import RefusedError, conflict, malformed, no_revision
+from patchpm.server.repository import CLOSED, MAIN, MERGED, OPEN, Card, Description, Removal, Repo, TakenError
 from patchpm.server.routes.commits import card_of
 from patchpm.server.routes.repos import time_of
 

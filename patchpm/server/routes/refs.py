@@ -11,8 +11,8 @@ from starlette.responses import JSONResponse, Response
 from patchpm.server.call import Call
 from patchpm.server.history import History
 from patchpm.server.immutable import is_release
-from patchpm.server.ledger import BRANCH, MAIN, PULL, TAG, ReleasedError, TakenError
 from patchpm.server.refusal import RefusedError, conflict, malformed, no_revision
+from patchpm.server.repository import BRANCH, MAIN, PULL, TAG, ReleasedError, TakenError
 from patchpm.server.routes.repos import time_of
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+/-]{0,199}", re.ASCII)

@@ -12,9 +12,9 @@ from starlette.responses import JSONResponse, Response
 
 from patchpm.server.call import KINDS, Call
 from patchpm.server.history import Commit, History
-from patchpm.server.ledger import ReleasedError, Repo, TakenError
 from patchpm.server.listing import MAX_PAGE, SORTS, CursorError, Query
 from patchpm.server.refusal import RefusedError, conflict, malformed
+from patchpm.server.repository import ReleasedError, Repo, TakenError
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_]|[.-](?=[A-Za-z0-9_])){0,95}", re.ASCII)
 _MAX_SIBLINGS: Final = 5000

@@ -19,8 +19,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from patchpm.server.call import Call, pieces_of, site_of
-from patchpm.server.ledger import Repo
 from patchpm.server.refusal import RefusedError, malformed
+from patchpm.server.repository import Repo
 from patchpm.server.site import Site
 
 _LINK_SECONDS: Final = 6 * 3600
