@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from patchpm.cli.options import address
+from patchpm.cli.output import plain
 from patchpm.errors import UsageError
 from patchpm.project.policy_file import load_policy
 from patchpm.registry.host import Forum, Host
@@ -88,4 +89,8 @@ def outcome(writer: RegistryWriter, changed: bool, done: str) -> str:
     """What became of a change, in a line."""
     if not changed:
         return "nothing changed"
-    return done if writer.proposal is None else f"proposed at {writer.proposal}; it waits for the operator's signature"
+    return (
+        done
+        if writer.proposal is None
+        else f"proposed at {plain(writer.proposal)}; it waits for the operator's signature"
+    )

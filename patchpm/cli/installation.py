@@ -46,7 +46,8 @@ def relock(
     previous, pinned = session.previous(anew=anew)
     keep: dict[PatchName, Version] = {name: version for name, version in pinned.items() if not forget(name)}
     targets = session.targets(project, previous)
-    lock = make_lock(project, targets, session.catalogue, session.policy, session.now, keep=keep)
+    before = () if previous is None else previous.releases
+    lock = make_lock(project, targets, session.catalogue, session.policy, session.now, keep=keep, before=before)
     return previous, lock
 
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from patchpm.cli.extra import needs_extra
 from patchpm.cli.options import json_option
-from patchpm.cli.output import emit, line
+from patchpm.cli.output import emit, line, plain
 from patchpm.errors import UsageError
 from patchpm.registry.hub_address import HubAddress, read_endpoint
-from patchpm.registry.hub_token import keep_token
+from patchpm.registry.hub_token import check_token, keep_token
 
 if TYPE_CHECKING:
     from patchpm.patch.strict_json import JsonValue
+    from patchpm.registry.hub_writer import Identity
 
 server_argument = click.argument("server", default="hf://", metavar="[SERVER]")
 
@@ -27,7 +28,7 @@ def command(server: str, as_json: bool) -> None:
     """Keep a token for SERVER, a registry server's address or that of a registry on it; default: the public Hub.
 
     The token is typed, or read from standard input. It is tried out first, and then kept among the Hub's own tokens,
-    where it goes to SERVER and nowhere else.
+    from where patchpm sends it to SERVER and nowhere else.
     """
     endpoint = endpoint_of(server)
     if sys.stdin.isatty():
@@ -36,9 +37,9 @@ def command(server: str, as_json: bool) -> None:
         token = sys.stdin.readline().strip()
     if not token:
         raise UsageError("no-token", "there is no token on standard input", next="`patchpm login < FILE`")
-    found = identity(endpoint, token)
+    found = identity(endpoint, check_token(endpoint, token))
     keep_token(endpoint, token)
-    emit(described(endpoint, found), lambda: line(f"signed in to {endpoint} as {found['name']}"), as_json=as_json)
+    emit(described(endpoint, found), lambda: line(f"signed in to {endpoint} as {plain(found.name)}"), as_json=as_json)
 
 
 def endpoint_of(server: str) -> str:
@@ -46,7 +47,7 @@ def endpoint_of(server: str) -> str:
     return read_endpoint("hf://public/hub" if server == "hf://" else server)
 
 
-def identity(endpoint: str, token: str) -> dict[str, Any]:
+def identity(endpoint: str, token: str) -> Identity:
     """Who a token stands for, as its server says it.
 
     Raises:
@@ -58,7 +59,6 @@ def identity(endpoint: str, token: str) -> dict[str, Any]:
     return HubWriter(HubAddress(endpoint, ""), token).whoami()
 
 
-def described(endpoint: str, found: dict[str, Any]) -> JsonValue:
+def described(endpoint: str, found: Identity) -> JsonValue:
     """The same for a script."""
-    orgs: list[JsonValue] = [str(org["name"]) for org in found.get("orgs", ())]
-    return {"server": endpoint, "user": str(found["name"]), "organisations": orgs}
+    return {"server": endpoint, "user": found.name, "organisations": [org for org, _ in found.organisations]}

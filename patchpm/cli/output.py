@@ -42,7 +42,7 @@ def warn(text: str) -> None:
 
 
 def plain(text: str) -> str:
-    """What a model said, without characters that could steer the terminal of whoever reads it."""
+    """What a model or a stranger said, without characters that could steer the terminal of whoever reads it."""
     return _STEERING.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
@@ -76,11 +76,11 @@ def print_error(error: PatchpmError, *, as_json: bool) -> None:
         value = {"error": {"code": error.code, "what": error.what, "why": error.why, "next": error.next}}
         click.echo(json.dumps(value, ensure_ascii=False, indent=2), err=True)
         return
-    note(f"{click.style('error:', fg='red', bold=True)} {error.what} [{error.code}]")
+    note(f"{click.style('error:', fg='red', bold=True)} {plain(error.what)} [{error.code}]")
     for text in error.why.splitlines():
-        note(f"  {text}")
+        note(f"  {plain(text)}")
     if error.next:
-        note(f"{click.style('hint:', fg='cyan', bold=True)} {error.next}")
+        note(f"{click.style('hint:', fg='cyan', bold=True)} {plain(error.next)}")
 
 
 @contextmanager

@@ -10,11 +10,14 @@ from patchpm.cli.changing import forum_of, registry_option, signing_option, writ
 from patchpm.cli.options import json_option
 from patchpm.cli.output import emit, line, note, plain
 from patchpm.cli.signing import load_keys, passphrase_option
-from patchpm.errors import CannotError, ExitCode, NetworkError, PatchpmError
+from patchpm.errors import CannotError, ExitCode, IntegrityError, NetworkError, PatchpmError, TrustError, UsageError
 from patchpm.registry.draft import ANY_TIME, load_role, load_state
 from patchpm.registry.host import Forum, Proposal
 from patchpm.registry.writer import RegistryWriter
 from patchpm.trust.tuf_metadata import MAX_BYTES, TARGETS
+
+_OF_THE_PROPOSAL = ("already-published", "same-version", "stale-proposal", "unknown-vendor")
+"""Errors that are the vendor's to mend, of those that might be the operator's."""
 
 
 @click.command(
@@ -40,7 +43,8 @@ def accept_command(
     missing = [number for number in numbers if number not in waiting]
     if missing:
         raise CannotError("no-proposal", f"there is no open proposal {missing[0]}", why=f"open are {[*waiting]}")
-    chosen = [waiting[number] for number in numbers or waiting]
+    # Of all that is open, most may be pull requests about something else.
+    chosen = [waiting[number] for number in numbers] or [item for item in waiting.values() if _is_known(forum, item)]
     refused = {proposal.number: _refusal(writer, forum, proposal) for proposal in chosen}
 
     def human() -> None:
@@ -69,31 +73,53 @@ def accept_command(
     return ExitCode.FINDINGS if any(refused.values()) else ExitCode.OK
 
 
+def _is_known(forum: Forum, proposal: Proposal) -> bool:
+    """Whether the registry has the vendor that a proposal names."""
+    try:
+        load_role(forum, load_state(forum, ANY_TIME), proposal.vendor)
+    except CannotError as error:
+        if error.code != "unknown-vendor":
+            raise
+        return False
+    return True
+
+
 def _refusal(writer: RegistryWriter, forum: Forum, proposal: Proposal) -> PatchpmError | None:
     """Take a proposal, or say why not. What the operator's own side lacks ends the run."""
     try:
-        writer.accept(proposal.vendor, _role(forum, proposal))
-    except NetworkError:
-        raise
-    except PatchpmError as error:
-        if error.code == "missing-key":
+        role = _role(forum, proposal)
+        if role is not None:
+            writer.accept(proposal.vendor, role)
+    except (CannotError, UsageError) as error:
+        if error.code not in _OF_THE_PROPOSAL:
             raise
-        forum.comment(proposal.number, f"Not taken: {error}")
+        return _told(forum, proposal, error)
+    except NetworkError as error:  # such as a repository of the vendor's that nobody else may read
         return error
+    except (IntegrityError, TrustError) as error:
+        # Whose metadata has expired, the vendor's or the registry's, is not told apart: neither is the vendor's news.
+        return error if error.code == "expired-metadata" else _told(forum, proposal, error)
     forum.close(proposal.number, "Checked, and signed by the registry: it can be installed now.")
     return None
 
 
-def _role(forum: Forum, proposal: Proposal) -> bytes:
-    state = load_state(forum, ANY_TIME)
-    role = load_role(forum, state, proposal.vendor)
-    path = f"metadata/{(0 if role is None else role.document.version) + 1}.{proposal.vendor}.json"
-    data = forum.proposed(proposal.number, path, MAX_BYTES[TARGETS])
-    if data is None:
-        raise CannotError(
-            "stale-proposal",
-            f"the proposal has no {path}",
-            why=f"another change of {proposal.vendor} was taken first, or this is no proposal of `patchpm publish`",
-            next="propose it again",
-        )
-    return data
+def _told(forum: Forum, proposal: Proposal, error: PatchpmError) -> PatchpmError:
+    forum.comment(proposal.number, f"Not taken: {error}")
+    return error
+
+
+def _role(forum: Forum, proposal: Proposal) -> bytes | None:
+    """The vendor's role as proposed; None if it was taken already, by a run that could not close the proposal."""
+    role = load_role(forum, load_state(forum, ANY_TIME), proposal.vendor)
+    current = 0 if role is None else role.document.version
+    data = forum.proposed(proposal.number, f"metadata/{proposal.role}.{proposal.vendor}.json", MAX_BYTES[TARGETS])
+    if role is not None and proposal.role == current and data == role.document.data:
+        return None
+    if proposal.role == current + 1 and data is not None:
+        return data
+    raise CannotError(
+        "stale-proposal",
+        f"the proposal is for list {proposal.role} of {proposal.vendor}, and the next one is {current + 1}",
+        why="another change of the vendor was taken first, or this is no proposal of `patchpm publish`",
+        next="propose it again",
+    )

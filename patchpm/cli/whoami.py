@@ -6,7 +6,7 @@ import click
 
 from patchpm.cli.login import described, endpoint_of, identity, server_argument
 from patchpm.cli.options import json_option
-from patchpm.cli.output import columns, emit
+from patchpm.cli.output import columns, emit, plain
 from patchpm.errors import CannotError
 from patchpm.registry.hub_token import token_for
 
@@ -21,6 +21,6 @@ def command(server: str, as_json: bool) -> None:
     if token is None:
         raise CannotError("signed-out", f"there is no token for {endpoint}", next=f"run `patchpm login {endpoint}`")
     found = identity(endpoint, token)
-    rows = [("server", endpoint), ("user", str(found["name"]))]
-    rows += [("organisation", f"{org['name']} ({org.get('roleInOrg', 'member')})") for org in found.get("orgs", ())]
+    rows = [("server", endpoint), ("user", plain(found.name))]
+    rows += [("organisation", plain(f"{org} ({role})")) for org, role in found.organisations]
     emit(described(endpoint, found), lambda: columns(rows), as_json=as_json)

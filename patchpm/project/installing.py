@@ -67,7 +67,12 @@ class Installer:
             for release in lock.releases:
                 digest = release.manifest.digest
                 files = stored[digest]
-                verified = coming(digest) if files is None else self._belonging(lock, release, files)
+                if files is None:
+                    verified = coming(digest)
+                    if missing[digest] is not release:  # the same release, pinned for another base too
+                        verified = self._belonging(lock, release, verified.files)
+                else:
+                    verified = self._belonging(lock, release, files)
                 stored[digest] = verified.files
                 manifests[release.base, str(release.name)] = verified.manifest
                 yield release, files is None

@@ -42,6 +42,7 @@ def make_lock(
     now: datetime,
     *,
     keep: Mapping[PatchName, Version],
+    before: Sequence[LockedRelease] = (),
 ) -> Lock:
     """Resolve the requirements of a project.
 
@@ -52,6 +53,7 @@ def make_lock(
         policy: What may be chosen.
         now: The time, for minimum ages.
         keep: Versions to stay with while they fit: those of the lock that was there.
+        before: Its releases. What they say of commits stays, as long as the release is the same.
 
     Raises:
         ResolutionError: With a proof in words; see `patchpm.resolve.resolver`.
@@ -78,7 +80,9 @@ def make_lock(
         raise
     releases, compositions = [], []
     chosen = [entry for target in targets for entry in resolution.sets[target.label].releases]
-    pins = registries.pins(chosen)
+    known = {(item.path, item.manifest.digest): item.commit for item in before if item.commit is not None}
+    pins = {entry.path: commit for entry in chosen if (commit := known.get((entry.path, entry.manifest.digest)))}
+    pins |= registries.pins([entry for entry in chosen if entry.path not in pins])
     for target in targets:
         entries = resolution.sets[target.label].releases
         releases += [_locked(entry, target, registries, policy, pins.get(entry.path)) for entry in entries]

@@ -21,18 +21,18 @@ from patchpm.trust.policy import Policy
 from patchpm.trust.release import verify_release
 from patchpm.trust.tuf_state import TrustedState, VendorRole
 
-_OLDEST: Final = timedelta(days=30)
+_OLDEST: Final = timedelta(days=3)
 _AHEAD: Final = timedelta(hours=1)
 
 
 def acceptance(state: TrustedState, host: Host, bench: Bench, vendor: str, data: bytes) -> Edit:
     """Take a vendor's next role.
 
-    It must be signed by the vendor, list all that was listed before with the same files (a release may be yanked or
-    deprecated), and each new release must be there and verify just as at an installer's, and be what the index says.
+    It must be signed by the vendor, and say the same as before of all that was listed, but for what is yanked or
+    deprecated. Each new release must be there, verify just as at an installer's, and be what the index says.
 
     Raises:
-        TrustError: as for any role of a vendor; `withdrawn-release`, or `wrong-date`.
+        TrustError: as for any role of a vendor; `withdrawn-release`, `changed-release` or `wrong-date`.
         IntegrityError: as `verify_release`, `missing-file`, or `wrong-entry`.
         CannotError: `unknown-vendor`, `already-published` or `same-version`.
     """
@@ -51,10 +51,22 @@ def acceptance(state: TrustedState, host: Host, bench: Bench, vendor: str, data:
     known = dict(old)
     for path, target in new.targets.items():
         entry = read_entry(path, target, "", new.document.name)
-        if check_new(entry, known):
+        if path in old:
+            _check_kept(read_entry(path, old[path], "", new.document.name), entry)
+        elif check_new(entry, known):
             _check_release(state, host, bench, entry, new)
             known[path] = target
     return Edit(roles={vendor: new.document})
+
+
+def _check_kept(before: ReleaseEntry, after: ReleaseEntry) -> None:
+    if replace(before, yanked=None, deprecated=None) != replace(after, yanked=None, deprecated=None):
+        raise TrustError(
+            "changed-release",
+            f"the index says something else of {after.path} than before",
+            why="a published release may be yanked or deprecated, and else stays what it is",
+            next="publish another version",
+        )
 
 
 def _check_release(state: TrustedState, host: Host, bench: Bench, entry: ReleaseEntry, role: VendorRole) -> None:

@@ -137,11 +137,11 @@ class RegistryClient:
     @property
     def has_commits(self) -> bool:
         """Whether the host can be asked for the commit of a release."""
-        return isinstance(self.host, HubHost) and not self._offline
+        return isinstance(self.host, HubHost) and not self._offline and self.unreached is None
 
     def pin(self, entry: ReleaseEntry) -> str | None:
         """The commit that the release's tag names; None where there is none, or on a host without commits."""
-        return self.host.pin(entry.path, entry.manifest.size) if isinstance(self.host, HubHost) else None
+        return self.host.pin(entry.path, entry.manifest) if isinstance(self.host, HubHost) else None
 
     def _listed(self, vendor: str) -> dict[PatchName, list[str]]:
         if vendor not in self._paths:

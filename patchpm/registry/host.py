@@ -64,6 +64,8 @@ class Proposal:
     number: int
     vendor: str
     """Whose role it says it is."""
+    role: int
+    """Which version of it."""
     title: str
     author: str
     """Who handed it in, as the host knows them."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from patchpm.errors import NetworkError
@@ -23,6 +23,8 @@ _FILE_SECONDS: Final = 120.0
 """Longest time for one file, however slowly it drips."""
 _RETRIES: Final = 3
 _REDIRECTS: Final = 5
+_DRAIN_SECONDS: Final = 5.0
+_MOVED: Final = frozenset({301, 302, 303, 307, 308})
 _BUSY: Final = frozenset({429, 500, 502, 503, 504})
 _CONNECTIONS: Final = 16
 """Connections that stay open."""
@@ -48,11 +50,11 @@ class HttpFiles:
     """Reads files below one address.
 
     Proxies are those of the environment (`HTTPS_PROXY`, `NO_PROXY`), certificates those of the system
-    (`SSL_CERT_FILE`). Redirects are followed, never from https to http, and never with credentials to another host.
+    (`SSL_CERT_FILE`). Redirects are followed, never from https to http, and without credentials to another server.
 
     Args:
         url: `https://...` or `http://...`, without a slash at the end.
-        headers: Makes the headers of every request, once the first is sent.
+        headers: Makes the headers that only this server gets, once the first request is sent.
     """
 
     def __init__(self, url: str, headers: Callable[[], Mapping[str, str]]) -> None:
@@ -74,18 +76,62 @@ class HttpFiles:
 
         deadline = time.monotonic() + _FILE_SECONDS
         try:
-            response = self._pool.request("GET", f"{self.url}/{path}", preload_content=False, decode_content=False)
+            return self._followed(path, max_bytes, deadline)
+        except (HTTPError, ValueError) as error:  # ValueError: a redirect to what is no address
+            raise self.unreachable(path, str(error)) from None
+
+    def _followed(self, path: str, max_bytes: int, deadline: float) -> Answer:
+        url, hops, tries = f"{self.url}/{path}", 0, 0
+        while True:
+            response = self._pool.request(
+                "GET", url, headers=self._headers_for(url), preload_content=False, decode_content=False, redirect=False
+            )
             try:
-                data = b""
+                location = response.headers.get("Location")
+                if response.status in _MOVED and location is not None:
+                    hops += 1
+                    if hops > _REDIRECTS:
+                        raise self.unreachable(path, "the server redirects without an end")
+                    url = self._next(path, url, location)
+                    continue
+                if response.status in _BUSY and tries < _RETRIES:
+                    tries += 1
+                    self._pause(path, response, tries, deadline)
+                    continue
                 if response.status == 200:
                     data = self._body(path, response, max_bytes, deadline)
                 else:
-                    response.read(_CHUNK, decode_content=False)
+                    data = b""
+                    _drain(response)
                 return Answer(response.status, response.reason or "", response.headers, data)
             finally:
                 response.close()  # a connection whose answer was read to its end is back in the pool already
-        except HTTPError as error:
-            raise self.unreachable(path, str(error)) from None
+
+    def _next(self, path: str, url: str, location: str) -> str:
+        """Where a redirect leads."""
+        target = urljoin(url, location)
+        scheme = urlsplit(target).scheme
+        if scheme not in ("http", "https") or (scheme == "http" and self.url.startswith("https:")):
+            raise self.unreachable(path, f"the server redirects from https to {scheme[:20]}")
+        return target
+
+    def _pause(self, path: str, response: BaseHTTPResponse, tries: int, deadline: float) -> None:
+        asked = response.headers.get("Retry-After", "")
+        seconds = int(asked) if asked.isascii() and asked.isdecimal() and len(asked) < 6 else 0.2 * 2**tries
+        if time.monotonic() + seconds > deadline:
+            raise self.unreachable(path, f"the server says {response.status}, and to come back in {seconds:.0f} s")
+        time.sleep(seconds)
+
+    def _headers_for(self, url: str) -> dict[str, str]:
+        """What is sent to everyone, and to the server itself what is for it alone."""
+        from importlib.metadata import version
+
+        common = {"User-Agent": f"patchpm/{version('patchpm')}", "Accept-Encoding": "identity"}
+        return common | self._own if _origin(url) == _origin(self.url) else common
+
+    @cached_property
+    def _own(self) -> dict[str, str]:
+        return dict(self._headers())
 
     def unreachable(self, path: str, why: str, next: str | None = None) -> NetworkError:
         """The error for a file that cannot be had."""
@@ -98,28 +144,14 @@ class HttpFiles:
 
     @cached_property
     def _pool(self) -> PoolManager:
-        from importlib.metadata import version
-
         from urllib3 import PoolManager, ProxyManager, Retry, Timeout
 
         parts = urlsplit(self.url)
         options: dict[str, Any] = {
-            "headers": {
-                "User-Agent": f"patchpm/{version('patchpm')}",
-                "Accept-Encoding": "identity",
-                **self._headers(),
-            },
             "maxsize": _CONNECTIONS,
             "timeout": Timeout(connect=CONNECT_SECONDS, read=SILENCE_SECONDS),
             "retries": Retry(
-                total=_RETRIES + _REDIRECTS,
-                connect=_RETRIES,
-                read=_RETRIES,
-                status=_RETRIES,
-                redirect=_REDIRECTS,
-                status_forcelist=_BUSY,
-                backoff_factor=0.2,
-                raise_on_status=False,
+                connect=_RETRIES, read=_RETRIES, redirect=False, respect_retry_after_header=False, backoff_factor=0.2
             ),
         }
         proxy = getproxies().get(parts.scheme)
@@ -128,9 +160,6 @@ class HttpFiles:
         return ProxyManager(proxy, **options)
 
     def _body(self, path: str, response: BaseHTTPResponse, max_bytes: int, deadline: float) -> bytes:
-        hops = [step.redirect_location or "" for step in response.retries.history] if response.retries else []
-        if self.url.startswith("https:") and any(hop.startswith("http:") for hop in hops):
-            raise self.unreachable(path, "the server redirects from https to http")
         length = response.headers.get("Content-Length", "")
         if length.isdecimal() and (len(length) > _MAX_DIGITS or int(length) > max_bytes):
             raise too_large(path, max_bytes)
@@ -142,6 +171,18 @@ class HttpFiles:
             if time.monotonic() > deadline:
                 raise self.unreachable(path, f"the server has not sent the file within {_FILE_SECONDS:.0f} s")
         return bytes(data)
+
+
+def _drain(response: BaseHTTPResponse) -> None:
+    """Read a short answer that says no, so that its connection can go on; a long or slow one is not worth it."""
+    deadline, left = time.monotonic() + _DRAIN_SECONDS, _CHUNK
+    while left > 0 and time.monotonic() < deadline and (chunk := response.read1(left, decode_content=False)):
+        left -= len(chunk)
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
 
 
 def may_carry_secrets(scheme: str, host: str) -> bool:

@@ -19,13 +19,15 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
-from patchpm.errors import CannotError, NetworkError
+from patchpm.errors import CannotError, NetworkError, UsageError
+from patchpm.patch.digest import Digest
+from patchpm.patch.manifest import FileRef
 from patchpm.patch.name import is_segment
 from patchpm.patch.release import MANIFEST
 from patchpm.registry.folder import HEAD
 from patchpm.registry.host import Change, Proposal, check_path, conflict
 from patchpm.registry.http_files import Answer, HttpFiles
-from patchpm.registry.hub_address import HubAddress, read_hub_address
+from patchpm.registry.hub_address import NAME, HubAddress, read_hub_address
 from patchpm.registry.hub_token import token_for
 
 if TYPE_CHECKING:
@@ -35,6 +37,9 @@ _METADATA: Final = "metadata"
 _PATCHES: Final = "patches"
 _MAIN: Final = "main"
 COMMIT_PATTERN: Final = r"[0-9a-f]{40}"
+_TITLE: Final = re.compile("([a-z0-9-]{1,39}) ([0-9]{1,9}): (.{1,500})", re.ASCII)
+_FIRST_ROOT: Final = "metadata/1.root.json"
+_MAX_RELEASE_BYTES: Final = 16 * 1024 * 1024
 _MAX_HEAD_BYTES: Final = 1024 * 1024
 _MAX_CARD_BYTES: Final = 1024 * 1024
 
@@ -94,13 +99,15 @@ class HubHost:
         place = self._place(path)
         if self._commit is not None and place.repo != self._address.repo:
             pinned = replace(place, revision=self._commit)
-            if pinned in self._kept:
-                return self._kept.pop(pinned)
+            kept = self._kept.pop(pinned, None)
+            if kept is not None:
+                return kept
             answer = self._get(pinned, max_bytes)
             if answer.status == 200:
                 return answer.data
         answer = self._get(place, max_bytes)
-        if place.repo == self._address.repo and _is_hidden(answer) and not self._is_new:
+        is_first = path == _FIRST_ROOT  # the one file that whoever makes a registry does not ask for
+        if place.repo == self._address.repo and _is_hidden(answer) and (is_first or not self._is_new):
             raise self._files.unreachable(
                 place.url,
                 f"there is no repository {place.repo}, or you may not see it",
@@ -108,12 +115,13 @@ class HubHost:
             )
         return answer.data if answer.status == 200 else None
 
-    def pin(self, release: str, max_bytes: int) -> str | None:
-        """The commit that the tag of a release names, by the answer for its manifest; None where there is none."""
+    def pin(self, release: str, manifest: FileRef) -> str | None:
+        """The commit that the tag of a release names, by the answer for its manifest; None unless that is the one."""
         place = self._place(f"{_PATCHES}/{release}/{MANIFEST}")
-        answer = self._get(place, max_bytes)
+        answer = self._get(place, _MAX_RELEASE_BYTES)
         commit = answer.headers.get("X-Repo-Commit", "")
-        if answer.status != 200 or not re.fullmatch(COMMIT_PATTERN, commit, re.ASCII):
+        is_right = answer.status == 200 and Digest.of(answer.data) == manifest.digest
+        if not is_right or not re.fullmatch(COMMIT_PATTERN, commit, re.ASCII):
             return None
         self._kept[replace(place, revision=commit)] = answer.data  # it is what is asked for next
         return commit
@@ -145,9 +153,10 @@ class HubHost:
         metadata = {path: data for path, data in changes if path.startswith(f"{_METADATA}/")}
         if not metadata:
             return
+        parent = state.commit or writer.head(self._address.repo)
         try:
-            writer.commit(self._address.repo, metadata, "Update the registry's metadata", parent=state.commit or "")
-        except NetworkError:
+            writer.commit(self._address.repo, metadata, "Update the registry's metadata", parent=parent)
+        except (CannotError, NetworkError):
             if HEAD in metadata and self._state().revision == _digest(metadata[HEAD]):
                 return  # it was made, and the answer was lost
             raise
@@ -157,16 +166,17 @@ class HubHost:
         writer = self._writer()
         for release, files in _releases(changes).items():
             self._put_release(writer, release, files)
-        metadata = {path: data for path, data in changes if path.startswith(f"{_METADATA}/")}
-        return writer.propose(self._address.repo, metadata, f"{vendor}: {title}")
+        ((path, data),) = ((path, data) for path, data in changes if path.startswith(f"{_METADATA}/"))
+        number = path.removeprefix(f"{_METADATA}/").partition(".")[0]
+        return writer.propose(self._address.repo, {path: data}, f"{vendor} {number}: {title}")
 
     def proposals(self) -> Sequence[Proposal]:
         """See `Forum.proposals`: the open pull requests that `propose` made, by what their titles say."""
         found = []
         for number, title, author in self._writer().pulls(self._address.repo):
-            vendor, separator, rest = title.partition(": ")
-            if separator and is_segment(vendor):
-                found.append(Proposal(number, vendor, rest, author))
+            parts = _TITLE.fullmatch(title)
+            if parts and is_segment(parts[1]) and title.isprintable() and author.isprintable():
+                found.append(Proposal(number, parts[1], int(parts[2]), parts[3], author))
         return sorted(found, key=lambda proposal: proposal.number)
 
     def proposed(self, number: int, path: str, max_bytes: int) -> bytes | None:
@@ -202,7 +212,10 @@ class HubHost:
     def _put_release(self, writer: HubWriter, release: tuple[str, ...], files: Mapping[str, bytes]) -> None:
         vendor, name, version, base = release
         repo, tag = f"{vendor}/{name}", f"v{version}+{base}"
-        there = self._get(_Place(repo, tag, f"{base}/{MANIFEST}"), len(files[MANIFEST]) + 1)
+        self._check_name(repo)
+        there = self._get(_Place(repo, tag, f"{base}/{MANIFEST}"), _MAX_RELEASE_BYTES)
+        if there.headers.get("X-Error-Code") == "EntryNotFound":
+            raise self._taken(repo, version, f"the tag {tag} is there, and has no {base}/{MANIFEST}")
         if there.status == 200:
             self._check_same(release, files)
             return
@@ -214,14 +227,25 @@ class HubHost:
     def _check_same(self, release: tuple[str, ...], files: Mapping[str, bytes]) -> None:
         vendor, name, version, base = release
         for file, data in files.items():
-            found = self._get(_Place(f"{vendor}/{name}", f"v{version}+{base}", f"{base}/{file}"), len(data) + 1)
-            if found.data != data:
-                raise CannotError(
-                    "already-published",
-                    f"{vendor}/{name} {version} is on {self._address.endpoint} with other bytes",
-                    why=f"{file} at the tag v{version}+{base} is another one, and a published release never changes",
-                    next="raise the version",
-                )
+            place = _Place(f"{vendor}/{name}", f"v{version}+{base}", f"{base}/{file}")
+            if self._get(place, _MAX_RELEASE_BYTES).data != data:
+                raise self._taken(f"{vendor}/{name}", version, f"{file} at the tag {place.revision} is another one")
+
+    def _check_name(self, repo: str) -> None:
+        if not all(map(NAME.fullmatch, repo.split("/"))) or repo == self._address.repo:
+            raise UsageError(
+                "invalid-name",
+                f"{repo} cannot be a patch of this registry",
+                why="the Hub takes no name with two dashes in a row, and the registry's own repository holds no patch",
+            )
+
+    def _taken(self, patch: str, version: str, why: str) -> CannotError:
+        return CannotError(
+            "already-published",
+            f"{patch} {version} is on {self._address.endpoint} with other bytes",
+            why=f"{why}, and a published release never changes",
+            next="raise the version",
+        )
 
     def _state(self) -> _State:
         answer = self._get(self._place(HEAD), _MAX_HEAD_BYTES)

@@ -14,7 +14,10 @@ from patchpm.settings import HF_ENDPOINT
 
 PUBLIC: Final = "https://huggingface.co"
 SCHEMES: Final = ("hf", "hf+https", "hf+http")
-_NAME: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_]|[.-](?=[A-Za-z0-9_])){0,95}", re.ASCII)
+NAME: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_]|[.-](?=[A-Za-z0-9_])){0,95}", re.ASCII)
+
+
+"""Half of a repository's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,7 @@ def read_hub_address(url: str) -> HubAddress:
     if scheme != "hf":
         endpoint = f"{scheme.removeprefix('hf+')}://{'/'.join(server)}"
     is_whole = scheme in SCHEMES and bool(server) == (scheme != "hf") and all(server)
-    if not is_whole or len(names) != 2 or not all(map(_NAME.fullmatch, names)):
+    if not is_whole or len(names) != 2 or not all(map(NAME.fullmatch, names)):
         raise UsageError(
             "unsupported-registry",
             f"{url[:200]!r} is no address of a registry on the Hub",

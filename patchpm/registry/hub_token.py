@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from patchpm.atomic_write import write_atomic
+from patchpm.atomic_write import explained, write_atomic
 from patchpm.errors import UsageError
 from patchpm.registry.http_files import may_carry_secrets
 from patchpm.registry.hub_address import PUBLIC
@@ -33,7 +33,7 @@ def token_for(endpoint: str) -> str | None:
     same one.
 
     Raises:
-        UsageError: `insecure-registry` where it would go over a network in the clear, or `invalid-tokens`.
+        UsageError: as `check_token`, or `invalid-tokens`.
     """
     is_default = endpoint == (os.environ.get(HF_ENDPOINT) or PUBLIC).rstrip("/")
     found = _of_environment().get(endpoint)
@@ -44,8 +44,15 @@ def token_for(endpoint: str) -> str | None:
     if not found and is_default:
         found = _text(_path(HF_TOKEN_PATH, "token"))
     found = (found or "").strip()
-    if not found:
-        return None
+    return check_token(endpoint, found) if found else None
+
+
+def check_token(endpoint: str, found: str) -> str:
+    """The token, if it is one and may be sent to a server. Errors do not show it.
+
+    Raises:
+        UsageError: `invalid-token` or `insecure-registry`.
+    """
     if not found.isascii() or not found.isprintable():
         raise UsageError(
             "invalid-token", f"the token for {endpoint} is no token", why="it has strange characters in it"
@@ -61,12 +68,18 @@ def token_for(endpoint: str) -> str | None:
 
 
 def keep_token(endpoint: str, token: str | None) -> bool:
-    """Keep the token for a server among the Hub's named tokens, or drop it; False where there was none to drop."""
+    """Keep the token for a server among the Hub's named tokens, or drop it; False where there was none to drop.
+
+    Raises:
+        CannotError: `read-only`, `disk-full` or `cannot-write`.
+        UsageError: `invalid-tokens`.
+    """
     from filelock import FileLock
 
     path = _path(HF_STORED_TOKENS_PATH, "stored_tokens")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{path}.lock", timeout=_LOCK_SECONDS):
+    with explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with explained(path), FileLock(f"{path}.lock", timeout=_LOCK_SECONDS):
         stored = _stored()
         if token is None:
             if not stored.remove_section(endpoint):
@@ -84,8 +97,8 @@ def keep_token(endpoint: str, token: str | None) -> bool:
 def _of_environment() -> dict[str, str]:
     found: dict[str, str] = {}
     for item in os.environ.get(HUB_TOKENS, "").split():
-        endpoint, separator, token = item.rpartition("=")
-        if not separator or not endpoint.startswith(("https://", "http://")):
+        endpoint, separator, token = item.partition("=")  # a token may end with one, and an address has none
+        if not (separator and token) or not endpoint.startswith(("https://", "http://")):
             raise UsageError(
                 "invalid-tokens",
                 f"{HUB_TOKENS} is not a list of tokens",

@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.metadata import version as version_of
-from typing import Any, Final
+from typing import Final
 
 import httpx2
 from huggingface_hub import CommitOperationAdd, HfApi, ModelCard, ModelCardData, constants
@@ -23,6 +24,15 @@ _SECONDS: Final = httpx2.Timeout(60.0, connect=5.0)
 _STALE: Final = frozenset({409, 412})
 _REFUSED: Final = frozenset({401, 403})
 _LOCK: Final = threading.RLock()
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Whom a token stands for."""
+
+    name: str
+    organisations: tuple[tuple[str, str], ...]
+    """With the role in each."""
 
 
 class HubWriter:
@@ -90,8 +100,9 @@ class HubWriter:
         """
         with self._manners(f"write to {repo}"):
             made = self._commit(repo, files, f"Release {tag}", "")
-            self._api.create_tag(repo, tag=tag, revision=made)
+            # The tag that is looked for comes last: where it is, all else was done.
             self._api.create_tag(repo, tag=f"v{version}", revision=made, exist_ok=True)
+            self._api.create_tag(repo, tag=tag, revision=made)
 
     def propose(self, repo: str, files: Mapping[str, bytes], title: str) -> str:
         """Open a pull request; returns its address."""
@@ -114,12 +125,22 @@ class HubWriter:
     def comment(self, repo: str, number: int, comment: str) -> None:
         """Say something about a pull request."""
         with self._manners(f"comment on pull request {number} of {repo}"):
+            said = [event for event in self._api.get_discussion_details(repo, number).events if event.type == "comment"]
+            if said and getattr(said[-1], "content", "") == comment:
+                return  # a nightly job need not say the same every night
             self._api.comment_discussion(repo, number, comment=comment)
 
-    def whoami(self) -> dict[str, Any]:
+    def head(self, repo: str) -> str:
+        """The commit that `main` is at."""
+        with self._manners(f"read {repo}"):
+            return str(self._api.model_info(repo).sha)
+
+    def whoami(self) -> Identity:
         """Who the token stands for, as the server says it."""
         with self._manners("sign in"):
-            return dict(self._api.whoami())
+            said = self._api.whoami()
+            orgs = [(str(org["name"]), str(org.get("roleInOrg", "member"))) for org in said.get("orgs") or ()]
+            return Identity(str(said["name"]), tuple(orgs))
 
     def _commit(self, repo: str, files: Mapping[str, bytes], message: str, parent: str) -> str:
         operations = [CommitOperationAdd(path, data) for path, data in files.items()]
@@ -142,12 +163,13 @@ class HubWriter:
                 yield
             except HfHubHTTPError as error:
                 raise self._refused(doing, error) from None
-            except (httpx2.HTTPError, OSError, ValueError) as error:
+            except (httpx2.HTTPError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
                 raise NetworkError(
                     "unreachable",
                     f"the server did not let patchpm {doing}",
-                    why=f"{self._address.endpoint}: {str(error).strip()[:300]}",
-                    next="run it again; what was done already is found and kept",
+                    why=f"{self._address.endpoint} gave no answer, or one that the Hub's client does not understand "
+                    f"({type(error).__name__}: {str(error).strip()[:200]})",
+                    next="check that it is a registry server, and run it again; what was done is found and kept",
                 ) from None
             finally:
                 session.timeout, constants.HF_HUB_DISABLE_XET, constants.HF_HUB_DISABLE_TELEMETRY = kept
@@ -162,8 +184,8 @@ class HubWriter:
                 "not-allowed",
                 f"you may not {doing}",
                 why=f"{self._address.endpoint} says {status}: {said}",
-                next=f"sign in with `patchpm login {self._address}` and a token that may write, or offer the release "
-                "with `patchpm publish --pull-request`",
+                next=f"sign in with `patchpm login {self._address.endpoint}` and a token that may,"
+                " or use --pull-request",
             )
         return NetworkError(
             "unreachable", f"the server did not let patchpm {doing}", why=f"{self._address.endpoint}: {status} {said}"

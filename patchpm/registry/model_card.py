@@ -11,6 +11,7 @@ from typing import Final
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
+from patchpm.errors import UsageError
 from patchpm.patch.manifest import Claim, Manifest
 from patchpm.patch.version import Version
 from patchpm.registry.hub_address import PUBLIC
@@ -58,8 +59,8 @@ def card_of(manifest: Manifest, folder: str, known: ModelCardData | None) -> dic
     Args:
         manifest: Of the release that is being published.
         folder: Where its files stand in the repository.
-        known: Front matter of the card that is there already. A card of a newer version stays, except that it names
-            this release's base as well.
+        known: Front matter of the card that is there already. What bases it
+            names, the new one names too.
     """
     tags = ["patchpm", f"safety-domain:{manifest.domain}", f"patch-version:{manifest.version}"]
     bases = sorted({*_listed(known, "base_model"), _base_model(manifest)})
@@ -78,8 +79,13 @@ def card_of(manifest: Manifest, folder: str, known: ModelCardData | None) -> dic
 
 def is_newest(manifest: Manifest, known: ModelCardData | None) -> bool:
     """Whether a card of this release would not replace that of a newer version."""
-    shown = [tag.removeprefix("patch-version:") for tag in _listed(known, "tags") if tag.startswith("patch-version:")]
-    return not shown or Version.parse(shown[0]).precedence <= manifest.version.precedence
+    for tag in _listed(known, "tags"):
+        if tag.startswith("patch-version:"):
+            try:
+                return Version.parse(tag.removeprefix("patch-version:")).precedence <= manifest.version.precedence
+            except UsageError:
+                return True  # someone wrote it by hand
+    return True
 
 
 def picture_of(claims: Sequence[Claim]) -> str:
@@ -165,7 +171,8 @@ def _result(claim: Claim) -> EvalResult:
 
 def _listed(known: ModelCardData | None, key: str) -> list[str]:
     found = None if known is None else known.get(key)
-    return [found] if isinstance(found, str) else [item for item in found or [] if isinstance(item, str)]
+    values = found if isinstance(found, list) else [found]
+    return [item for item in values if isinstance(item, str)]
 
 
 def _base_model(manifest: Manifest) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,8 +11,12 @@ from pathlib import Path
 
 import pytest
 from huggingface_hub import CommitOperationAdd, HfApi
+from tuf.api.metadata import Targets
 
 from patchpm.project.lock_toml import read_lock
+from patchpm.registry.hub import HubHost
+from patchpm.trust.private_keys import generate
+from patchpm.trust.tuf_metadata import sign_document
 from tests.registry.hub_server import HubServer, hub_server
 from tests.world import World
 
@@ -104,6 +109,25 @@ def test_signing_in_and_out(world: World, server: HubServer, monkeypatch: pytest
     assert world.run("whoami", server.endpoint, "--json").error["code"] == "signed-out"
 
 
+def test_a_token_is_neither_sent_in_the_clear_nor_shown_where_it_is_none(
+    world: World, server: HubServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("ppm_secret\n"))
+    assert world.run("login", "http://patches.example", "--json").error["code"] == "insecure-registry"
+    monkeypatch.setattr(sys, "stdin", io.StringIO("ppm_se\x1bcret\n"))
+    refused = world.run("login", server.endpoint, "--json")
+    assert refused.error["code"] == "invalid-token"
+    assert "cret" not in refused.err.replace("secret", "")
+
+
+def test_a_server_that_is_no_registry_is_told_as_such(
+    world: World, server: HubServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("ppm_secret\n"))
+    monkeypatch.setattr(HfApi, "whoami", lambda _: {})
+    assert world.run("login", server.endpoint, "--json").error["code"] == "unreachable"
+
+
 def test_a_wrong_token_is_not_kept(world: World, server: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.StringIO("ppm_wrong\n"))
     assert world.run("login", server.endpoint, "--json").error["code"] == "not-allowed"
@@ -174,6 +198,15 @@ class Shared:
         done = self.world.run("registry", "accept", *numbers, "--registry", self.url, *self.operator_key, "--json")
         return done.code, done.json
 
+    def accept_code(self) -> int:
+        self.as_operator()
+        return self.world.run("registry", "accept", "--registry", self.url, *self.operator_key).code
+
+
+def _taken(number: int) -> dict[str, object]:
+    title = "publish acme/toxicity/1.0.0"
+    return {"number": number, "vendor": "acme", "title": title, "author": "ann", "accepted": True, "error": None}
+
 
 @pytest.fixture
 def shared(world: World, server: HubServer, monkeypatch: pytest.MonkeyPatch) -> Shared:
@@ -217,17 +250,42 @@ def test_of_two_proposals_for_the_same_state_the_second_must_be_made_again(world
 
 
 def test_a_pull_request_signed_by_someone_else_is_not_taken(world: World, shared: Shared) -> None:
-    world.ok("key", "generate", "mallory", "--no-passphrase")
-    folder = world.root / "stolen"
-    folder.mkdir()
-    for name, data in world.release().items():
-        (folder / name).write_bytes(data)
-    shared.propose("publish", str(folder))
-    (role,) = (data for path, data in _proposed(shared, 1).items() if path.endswith("acme.json"))
-    _offer(shared, "acme: publish acme/toxicity/1.0.0", {"metadata/1.acme.json": role.replace(b'"acme/', b'"acmf/')})
+    shared.propose("publish", str(packed(world)))
+    role = _proposed(shared, 1)["metadata/1.acme.json"]
+    stranger = sign_document(Targets.from_dict(json.loads(role)["signed"]), [generate()], "1.acme.json")
+    _offer(shared, "acme 1: publish acme/toxicity/1.0.0", {"metadata/1.acme.json": stranger.data})
     code, taken = shared.accept("2")
-    assert code == 6
-    assert taken[0]["error"] in ("unknown-signer", "too-few-signatures", "bad-signature")
+    assert (code, taken[0]["error"]) == (6, "unknown-signer")
+
+
+def test_a_vendor_cannot_change_what_the_index_says_of_a_published_release(world: World, shared: Shared) -> None:
+    shared.propose("publish", str(packed(world)))
+    assert shared.accept()[0] == 0
+    listed = json.loads(_proposed(shared, 1)["metadata/1.acme.json"])["signed"]
+    listed["version"] = 2
+    (target,) = listed["targets"].values()
+    target["custom"]["published"] = "2020-01-01T00:00:00Z"
+    changed = sign_document(Targets.from_dict(listed), [world.vendor], "2.acme.json")
+    _offer(shared, "acme 2: publish acme/toxicity/1.0.0", {"metadata/2.acme.json": changed.data})
+    code, taken = shared.accept()
+    assert (code, taken[0]["error"]) == (6, "changed-release")
+
+
+def test_a_proposal_that_was_taken_by_a_run_that_died_is_closed_by_the_next(
+    world: World, shared: Shared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared.propose("publish", str(packed(world)))
+    with monkeypatch.context() as patch:
+        patch.setattr(HubHost, "close", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        assert shared.accept_code() == 130
+    assert shared.accept() == (0, [_taken(1)])
+    assert shared.accept() == (0, [])
+
+
+def test_other_pull_requests_are_left_alone(world: World, shared: Shared) -> None:
+    _offer(shared, "fix: a typo in the readme", {"README.md": b"# A registry\n"})
+    _offer(shared, "nobody 1: publish nobody/x/1.0.0", {"metadata/1.nobody.json": b"{}"})
+    assert shared.accept() == (0, [])
 
 
 def test_a_pull_request_for_a_release_that_is_not_there_is_not_taken(world: World, shared: Shared) -> None:
@@ -235,7 +293,7 @@ def test_a_pull_request_for_a_release_that_is_not_there_is_not_taken(world: Worl
     role = _proposed(shared, 1)["metadata/1.acme.json"]
     api = HfApi(endpoint=shared.server.endpoint, token=shared.server.ann)
     api.update_repo_settings("acme/toxicity", visibility="private")
-    _offer(shared, "acme: publish acme/toxicity/1.0.0", {"metadata/1.acme.json": role})
+    _offer(shared, "acme 1: publish acme/toxicity/1.0.0", {"metadata/1.acme.json": role})
     code, taken = shared.accept("2")
     assert (code, taken[0]["error"]) == (6, "missing-file")
 

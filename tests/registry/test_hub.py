@@ -6,6 +6,7 @@ import stat
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import huggingface_hub
@@ -14,12 +15,15 @@ from huggingface_hub import HfApi
 from sqlalchemy import select, text, update
 
 from patchpm.errors import CannotError, UsageError
+from patchpm.patch.digest import Digest
+from patchpm.patch.manifest import FileRef
 from patchpm.patch.manifest_json import write_manifest
 from patchpm.patch.prefix import write_prefix
 from patchpm.registry.folder import HEAD
 from patchpm.registry.hub import HubHost, open_hub
 from patchpm.registry.hub_address import read_hub_address
 from patchpm.registry.hub_token import keep_token, token_for
+from patchpm.registry.hub_writer import HubWriter
 from patchpm.server.tables import refs, repos
 from tests.builders import base, manifest, matrix
 from tests.registry.hub_server import HubServer, hub_server
@@ -151,6 +155,45 @@ def test_a_publisher_that_was_killed_before_the_metadata_finishes_on_its_next_tr
     assert host.read(HEAD, 10) == b"two"
 
 
+def test_a_publisher_that_was_killed_between_its_tags_finishes_both(server: HubServer, host: HubHost) -> None:
+    files = release(name="acme/half-tagged")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(HfApi, "create_tag", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            host.commit([*FIRST, *files], "")
+    host.commit([*FIRST, *files], "")
+    tags = {tag.name for tag in HfApi(endpoint=server.endpoint, token=False).list_repo_refs("acme/half-tagged").tags}
+    assert tags == {"v1.0.0", f"v1.0.0+{base('tiny').short}"}
+
+
+def test_a_tag_without_the_release_is_told_as_taken(server: HubServer, host: HubHost) -> None:
+    api = HfApi(endpoint=server.endpoint, token=server.ann)
+    api.create_repo("acme/squatted")
+    api.create_tag("acme/squatted", tag=f"v1.0.0+{base('tiny').short}")
+    with refused("already-published"):
+        host.commit([*FIRST, *release(name="acme/squatted")], "")
+
+
+def test_a_card_that_someone_wrote_by_hand_does_not_stop_publishing(server: HubServer, host: HubHost) -> None:
+    api = HfApi(endpoint=server.endpoint, token=server.ann)
+    api.create_repo("acme/by-hand")
+    card = b"---\nbase_model: 7\ntags: [patch-version:latest]\n---\n"
+    api.upload_file(path_or_fileobj=card, path_in_repo="README.md", repo_id="acme/by-hand")
+    host.commit([*FIRST, *release(name="acme/by-hand")], "")
+    assert "patch-version:1.0.0" in (api.model_info("acme/by-hand").tags or ())
+
+
+def test_a_server_that_does_not_say_its_commit_is_asked_for_it(host: HubHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    host.commit(FIRST, "")
+    stale = host.head()
+    host.commit([(HEAD, b"two")], stale)
+    asked = HubHost._state
+    monkeypatch.setattr(HubHost, "_state", lambda self: replace(asked(self), commit=None, revision=stale))
+    monkeypatch.setattr(HubWriter, "head", lambda *_: "0" * 40)
+    with refused("publish-conflict"):
+        host.commit([(HEAD, b"three")], stale)
+
+
 def test_other_bytes_under_a_published_tag_are_refused(host: HubHost) -> None:
     files = release(name="acme/taken")
     host.commit([*FIRST, *files], "")
@@ -164,13 +207,15 @@ def test_a_tag_that_moves_changes_nothing_for_whoever_has_the_commit(server: Hub
     files = release(name="acme/moved")
     host.commit([*FIRST, *files], "")
     path, data = files[0]
-    commit = host.pin(path.rpartition("/")[0].removeprefix("patches/"), len(data))
+    folder = path.rpartition("/")[0].removeprefix("patches/")
+    commit = host.pin(folder, FileRef(len(data), Digest.of(data)))
     assert commit is not None
     api = HfApi(endpoint=server.endpoint, token=server.ann)
     api.upload_file(path_or_fileobj=b"evil", path_in_repo=path.split("/", 4)[4], repo_id="acme/moved")
     _move_tag(server, "acme/moved", api.model_info("acme/moved").sha or "")
     assert host.read(path, 10_000) == b"evil"
-    assert host.at(commit).read(path, 10_000) == data
+    assert open_hub(host.where).at(commit).read(path, 10_000) == data
+    assert host.pin(folder, FileRef(len(data), Digest.of(data))) is None
     assert host.at("0" * 40).read(path, 10_000) == b"evil"
 
 

@@ -6,7 +6,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
@@ -238,6 +238,63 @@ def test_redirects_are_followed_and_not_for_ever() -> None:
         assert host.read(HEAD, 10) == b"one"
     with answering(lambda handler: say(302, Location=handler.path)(handler)) as host, refused("unreachable"):
         host.read(HEAD, 10)
+
+
+@pytest.mark.parametrize("location", ["http://[/y", "ftp://127.0.0.1/y", "file:///etc/passwd"])
+def test_a_redirect_to_what_is_no_web_address_is_an_error(location: str) -> None:
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        request.send_response(302)
+        request.send_header("Location", location)
+        request.send_header("Content-Length", "0")
+        request.end_headers()
+
+    with answering(answer) as host, refused("unreachable"):
+        host.read("metadata/timestamp.json", 100)
+
+
+def test_endless_data_attack_the_body_of_a_redirect_is_not_read() -> None:
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        if request.path.endswith("/there"):
+            request.send_response(200)
+            request.send_header("Content-Length", "4")
+            request.end_headers()
+            request.wfile.write(b"file")
+            return
+        request.send_response(302)
+        request.send_header("Location", "/there")
+        request.send_header("Content-Length", str(10**12))
+        request.end_headers()
+        request.wfile.write(bytes(1000))
+
+    with answering(answer) as host:
+        assert host.read("metadata/timestamp.json", 100) == b"file"
+
+
+def test_slow_retrieval_attack_a_server_cannot_make_clients_wait_for_hours() -> None:
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        request.send_response(503)
+        request.send_header("Retry-After", "7000")
+        request.send_header("Content-Length", "0")
+        request.end_headers()
+
+    with answering(answer) as host, refused("unreachable", "come back in 7000 s"):
+        host.read("metadata/timestamp.json", 100)
+
+
+def test_slow_retrieval_attack_an_absence_that_drips_is_an_absence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("patchpm.registry.http_files._DRAIN_SECONDS", 0.2)
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        request.send_response(404)
+        request.send_header("Content-Length", "60000")
+        request.end_headers()
+        with suppress(OSError):
+            for _ in range(100):
+                request.wfile.write(b"x")
+                time.sleep(0.05)
+
+    with answering(answer) as host:
+        assert host.read("metadata/2.root.json", 100) is None
 
 
 def test_name_and_password_of_netrc_are_shown_to_that_host_only(
