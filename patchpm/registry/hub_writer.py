@@ -1,7 +1,7 @@
 """Writing to the Hub with its own client, which is kept to the one server that is meant.
 
-Each wait for the server is bounded. The client bounds neither how often it tries again nor the size of an answer, so this
-is for servers that the publisher trusts with their time.
+Each wait for the server is bounded. The client bounds neither how often it tries again nor the size of an answer, so
+this is for servers that the publisher trusts with their time.
 """
 
 from __future__ import annotations
