@@ -20,6 +20,7 @@ import compileall
 import json
 import os
 import shutil
+import socket
 import statistics
 import subprocess
 import sys
@@ -32,7 +33,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from socket import create_server
 from urllib.parse import quote
 
 import urllib3
@@ -138,7 +138,9 @@ def _bench(root: Path) -> Iterator[Bench]:
 
 @contextmanager
 def _served(app: ASGIApp) -> Iterator[str]:
-    listener = create_server(("127.0.0.1", 0))
+    # As the command does it: without the protocol, asyncio leaves small answers waiting for acknowledgements.
+    listener = socket.socket(proto=socket.IPPROTO_TCP)
+    listener.bind(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
     thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
     thread.start()
