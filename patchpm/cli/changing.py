@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from patchpm.cli.options import address
+from patchpm.cli.options import address, json_option
 from patchpm.cli.output import plain
+from patchpm.cli.signing import passphrase_option
 from patchpm.errors import UsageError
 from patchpm.project.policy_file import load_policy
 from patchpm.registry.host import Forum, Host
@@ -43,6 +44,13 @@ pull_request_option = click.option(
     is_flag=True,
     help="Hand it in to whoever runs the registry, without the registry's own keys: on the Hub and its like.",
 )
+
+
+def vendor_options(function: click.decorators.FC) -> click.decorators.FC:
+    """The options of every command by which a vendor changes what they have published."""
+    for option in (json_option, passphrase_option, pull_request_option, signing_option, registry_option):
+        function = option(function)
+    return function
 
 
 def chosen_host(typed: str) -> Host:

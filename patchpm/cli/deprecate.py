@@ -6,10 +6,9 @@ from pathlib import Path
 
 import click
 
-from patchpm.cli.changing import outcome, pull_request_option, registry_option, signing_option, writer_of
-from patchpm.cli.options import json_option
+from patchpm.cli.changing import outcome, vendor_options, writer_of
 from patchpm.cli.output import emit, line
-from patchpm.cli.signing import load_keys, passphrase_option
+from patchpm.cli.signing import load_keys
 from patchpm.errors import UsageError
 from patchpm.patch.name import PatchName
 from patchpm.patch.version import Version
@@ -22,11 +21,7 @@ from patchpm.patch.version import Version
 @click.argument("release", metavar="VENDOR/NAME[@VERSION]")
 @click.option("--advice", help="What to use instead; shown to whoever installs it.")
 @click.option("--undo", is_flag=True, help="Take it back.")
-@registry_option
-@signing_option
-@pull_request_option
-@passphrase_option
-@json_option
+@vendor_options
 def command(
     release: str,
     advice: str | None,

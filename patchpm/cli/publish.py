@@ -10,11 +10,10 @@ from pathlib import Path
 
 import click
 
-from patchpm.cli.changing import outcome, pull_request_option, registry_option, signing_option, writer_of
-from patchpm.cli.options import json_option
+from patchpm.cli.changing import outcome, vendor_options, writer_of
 from patchpm.cli.output import columns, emit, line, note, plain
 from patchpm.cli.release_folder import read_release_folder
-from patchpm.cli.signing import load_keys, passphrase_option
+from patchpm.cli.signing import load_keys
 from patchpm.patch.manifest_json import read_manifest
 from patchpm.patch.strict_json import JsonValue
 from patchpm.registry.host import Change, Host
@@ -30,12 +29,8 @@ _MAX_SHOWN = 16 * 1024 * 1024
     "Example: patchpm publish release --registry hf://acme/patchpm-registry --key acme --key online --dry-run",
 )
 @click.argument("release", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@registry_option
-@signing_option
-@pull_request_option
-@passphrase_option
 @click.option("--dry-run", is_flag=True, help="Show every file that would be written, and the changes, and write none.")
-@json_option
+@vendor_options
 def command(
     release: Path,
     url: str,

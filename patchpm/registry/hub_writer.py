@@ -17,6 +17,7 @@ import httpx2
 from huggingface_hub import CommitOperationAdd, HfApi, ModelCard, ModelCardData, constants
 from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils._http import get_session
+from yaml import YAMLError
 
 from patchpm.errors import CannotError, NetworkError, PatchpmError
 from patchpm.patch.manifest_json import read_manifest
@@ -202,5 +203,5 @@ def _front_matter(card: bytes | None) -> ModelCardData | None:
     try:
         found = ModelCard(card.decode()).data
         return found if isinstance(found, ModelCardData) else None
-    except Exception:  # whatever a stranger wrote there, the new card replaces it
+    except (ValueError, TypeError, AttributeError, YAMLError):  # what a stranger wrote there, the new card replaces
         return None

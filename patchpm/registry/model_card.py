@@ -24,8 +24,8 @@ _PAGE: Final = """# {name} {version}
 
 {summary}.
 
-A safety patch for [patchpm](https://pypi.org/project/patchpm/): a learned prefix of {tokens} vectors in front of the
-embeddings of the frozen model {base}. The model's weights stay as they are.
+A safety patch for patchpm: a learned prefix of {tokens} vectors in front of the embeddings of the frozen model {base}.
+The model's weights stay as they are.
 
 ## Use
 

@@ -158,7 +158,7 @@ class _Edge:
         answer = _Seen(send, _request_id(scope))
         try:
             await self._app(scope, receive, answer)
-        except Exception as error:
+        except Exception as error:  # the one place where a bug becomes an answer, and a traceback in the log
             refused = refusal_of(error, f"{scope['method']} {scope['path']}")
             if refused is None or refused.status >= 500 or answer.status:
                 LOG.exception("failed", extra={"fields": {"id": answer.id, "path": scope["path"][:500]}})

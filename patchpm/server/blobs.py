@@ -100,7 +100,7 @@ class FolderBlobs:
                 start += len(piece)
                 yield piece
 
-    def link(self, sha256: str) -> str | None:  # noqa: ARG002
+    def link(self, sha256: str) -> str | None:  # noqa: ARG002  # a folder has no address for any of them
         """See `Blobs.link`: a folder has no address."""
         return None
 

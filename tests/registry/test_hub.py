@@ -24,9 +24,11 @@ from patchpm.registry.hub import HubHost, open_hub
 from patchpm.registry.hub_address import read_hub_address
 from patchpm.registry.hub_token import keep_token, token_for
 from patchpm.registry.hub_writer import HubWriter
+from patchpm.server.site import Limits
 from patchpm.server.tables import refs, repos
 from tests.builders import base, manifest, matrix
 from tests.registry.hub_server import HubServer, hub_server
+from tests.server.builders import options_in
 from tests.simulator import refused
 
 FIRST = [("metadata/1.root.json", b"root"), (HEAD, b"one")]
@@ -306,8 +308,17 @@ def test_addresses_name_a_server_and_a_repository(monkeypatch: pytest.MonkeyPatc
         assert read_hub_address(str(found)) == found
 
 
-def test_a_server_of_ones_own_is_never_asked_for_the_public_hubs_storage(host: HubHost, server: HubServer) -> None:
-    host.commit([*FIRST, *release(name="acme/no-xet")], "")
-    page = server.site.metrics.page().decode()
-    assert "xet" not in page
-    assert "/api/agent-harnesses" not in page
+def test_a_server_of_ones_own_is_never_asked_for_the_public_hubs_storage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its client would ask for it as soon as a file is to come by itself, and fail where it is not."""
+    with hub_server(tmp_path / "hub", options_in(tmp_path / "hub", limits=Limits(inline=64))) as small:
+        monkeypatch.setenv("PATCHPM_TOKENS", f"{small.endpoint}={small.ann}")
+        host = open_hub(small.registry())
+        host.commit([*FIRST, *release()], "")
+        for path, data in release():
+            assert host.read(path, len(data)) == data
+        (described,) = HfApi(endpoint=small.endpoint, token=False).get_paths_info(
+            "acme/toxicity", [f"{base('tiny').short}/prefix.safetensors"]
+        )
+        assert described.lfs is not None  # type: ignore[union-attr]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
-import signal
 import subprocess
 import sys
 import time
@@ -12,6 +10,7 @@ import time
 import pytest
 
 from patchpm.patch.digest import Digest
+from tests.reliability.kills import kill_installs
 from tests.world import World
 
 INSTALL = [sys.executable, "-m", "patchpm", "install", "bias", "toxicity"]
@@ -36,27 +35,7 @@ def published(world: World) -> World:
 @pytest.mark.slow
 def test_200_installs_killed_at_random_instants_leave_nothing_half_written(world: World) -> None:
     published(world)
-    fresh = (world.project / "patchpm.toml").read_bytes()
-    source = random.Random(0)
-    whole = 2.0
-    killed = 0
-    while killed < 200:
-        started = time.monotonic()
-        process = subprocess.Popen(INSTALL, cwd=world.project, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            process.wait(source.uniform(0, 1.1) * whole)
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-        if process.wait() == -signal.SIGKILL:
-            killed += 1
-        else:
-            # It was done before its time: the machine is quicker than thought, and the next one shall have work again.
-            assert process.returncode == 0
-            whole = time.monotonic() - started
-            world.ok("cache", "clean")
-            (world.project / "patchpm.lock").unlink()
-            (world.project / "patchpm.toml").write_bytes(fresh)
-        sound(world)
+    kill_installs(world, INSTALL, 200, lambda: sound(world))
     world.ok("install", "bias", "toxicity")
     world.ok("verify")
     sound(world)

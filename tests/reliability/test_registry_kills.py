@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from patchpm.patch.digest import Digest
 from tests.registry.hub_server import HubServer, hub_server
 from tests.registry.s3 import new_bucket, s3_server
 from tests.registry.test_race import Site, hub_site
+from tests.reliability.kills import kill_installs
 from tests.world import World
 
 KILLS = 50
@@ -74,25 +74,12 @@ def kill_installers(world: World, url: str) -> None:
     world.ok("trust", "remove", "registry", "corp")
     world.ok("registry", "add", "corp", url, "--root", str(world.pin), "--namespace", "acme")
     world.ok("init", "--base", str(world.base), "--label", "tiny")
-    fresh = (world.project / "patchpm.toml").read_bytes()
-    chance, killed, whole = random.Random(0), 0, 2.0
-    while killed < KILLS:
-        started = time.monotonic()
-        process = subprocess.Popen(INSTALL, cwd=world.project, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            process.wait(chance.uniform(0.1, 1.1) * whole)
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-        if process.wait() == -signal.SIGKILL:
-            killed += 1
-        else:
-            assert process.returncode == 0
-            whole = time.monotonic() - started
-            world.ok("cache", "clean")
-            (world.project / "patchpm.lock").unlink()
-            (world.project / "patchpm.toml").write_bytes(fresh)
+
+    def sound() -> None:
         for path in world.stored():
             assert path.name.startswith(".") or Digest.of(path.read_bytes()).hex == path.name
+
+    kill_installs(world, INSTALL, KILLS, sound)
     world.ok("install", "toxicity")
     world.ok("verify")
 
