@@ -40,6 +40,8 @@ COMMANDS: Final[dict[str, str]] = {
     "login": "Keep a token for a registry server or the Hub",
     "logout": "Forget it",
     "whoami": "Show whom it stands for",
+    "export": "Write the patched model for vLLM, llama.cpp, Ollama and others",
+    "serve": "Serve the patched model as an OpenAI-compatible API",
     "train": "Train a prefix from a recipe",
     "evaluate": "Measure a prefix on held-out prompts",
     "attest": "Measure a release and sign the figures, as an evaluator",

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from patchpm.errors import CannotError, IntegrityError, UsageError
-from patchpm.model.causal_lm import Tokenizer, encode
+from patchpm.model.causal_lm import Tokenizer
 from patchpm.model.forward_proof import largest_difference
 from patchpm.model.loaded import LoadedPatch, PatchSet
 from patchpm.model.placement import Placement, Run
@@ -226,18 +226,13 @@ class Applied:
         return self._compositions[names]
 
     def _run(self, names: tuple[str, ...]) -> Run:
-        """The tokens of the named patches with their separators, as the tokenizer splits them."""
+        """The tokens of the named patches with their separators."""
         starts = dict(zip(self._names, accumulate((p.tokens for p in self._patches), initial=0), strict=False))
-        text, separator, own = "", "", []
-        for name in names:
-            places = range(starts[name], starts[name] + self._names[name].tokens)
-            text += separator + "".join(self._tokens.names[place] for place in places)
-            own += [self._tokens.first + place for place in places]
-            separator = self._names[name].separator
-        ids = encode(self._tokenizer, text)
-        if [token for token in ids if self._tokens.first <= token < self._tokens.end] != own:
-            raise CannotError("tokenizer-unsupported", "the tokenizer does not keep the prefix tokens apart")
-        return Run(text, ids, separator)
+        patches = [self._names[name] for name in names]
+        return self._tokens.run(
+            (range(starts[str(patch.name)], starts[str(patch.name)] + patch.tokens), patch.separator)
+            for patch in patches
+        )
 
     def _require(self) -> None:
         if self._removed:

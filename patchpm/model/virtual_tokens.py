@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import copy
 import secrets
+from collections.abc import Iterable
 from typing import Any, cast
 
 from patchpm.errors import CannotError, IntegrityError, UsageError
-from patchpm.model.causal_lm import Tokenizer, backend_of, set_backend
+from patchpm.model.causal_lm import Tokenizer, backend_of, encode, set_backend
+from patchpm.model.placement import Run
 from patchpm.model.virtual_vocabulary import refuse_saving
 
 _MARK = "<|patchpm:"
@@ -78,6 +80,25 @@ class VirtualTokens:
     def base_processor(self) -> Any:
         """The base's own post-processor, or None."""
         return self._original.post_processor
+
+    def run(self, parts: Iterable[tuple[range, str]]) -> Run:
+        """The run of some patches, as the tokenizer splits it.
+
+        Args:
+            parts: Of each patch, in order, its rows and the text that follows the last of them.
+
+        Raises:
+            CannotError: `tokenizer-unsupported`.
+        """
+        text, separator, own = "", "", []
+        for rows, behind in parts:
+            text += separator + "".join(self.names[row] for row in rows)
+            own += [self.first + row for row in rows]
+            separator = behind
+        ids = encode(self._tokenizer, text)
+        if [token for token in ids if self.first <= token < self.end] != own:
+            raise CannotError("tokenizer-unsupported", "the tokenizer does not keep the prefix tokens apart")
+        return Run(text, ids, separator)
 
     def restore_anchor(self) -> None:
         """Put back the chat template and the post-processor, and keep the tokens."""

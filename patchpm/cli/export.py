@@ -1,0 +1,13 @@
+"""`patchpm export`."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.group()
+def command() -> None:
+    """Write the locked patch set as files for engines that know nothing of patchpm.
+
+    The files hold the base model and the patches together, so the engine needs no plug-in, and clients need no change.
+    """
