@@ -37,10 +37,8 @@ MAY_IMPORT = {
     "update": _REGISTRIES | _BASE | {"nab_resolver"},
     "lock": _REGISTRIES | _BASE | {"nab_resolver"},
 }
-# securesystemslib imports boto3 where there is one; here it belongs to the S3 server of the tests.
 _PROGRAM = """
 import json, sys
-sys.modules["boto3"] = None
 before = set(sys.modules)
 from patchpm.cli import start
 sys.argv = ["patchpm", *json.loads(sys.argv[1])]
@@ -48,7 +46,8 @@ try:
     code = start.main()
 except SystemExit as done:
     code = done.code
-found = {name.partition(".")[0] for name in set(sys.modules) - before} - set(sys.stdlib_module_names)
+loaded = {name for name, module in sys.modules.items() if module is not None}
+found = {name.partition(".")[0] for name in loaded - before} - set(sys.stdlib_module_names)
 print(json.dumps([code, sorted(found)]), file=sys.__stderr__)
 """
 
