@@ -21,7 +21,7 @@ _COLOUR = None if "NO_COLOR" not in os.environ else False
 def emit(value: JsonValue, human: Callable[[], None], *, as_json: bool) -> None:
     """Print the result of a command: `value` as JSON, or what `human` prints."""
     if as_json:
-        click.echo(json.dumps(value, ensure_ascii=False, indent=2))
+        click.echo(_written(value))
     else:
         human()
 
@@ -44,6 +44,12 @@ def warn(text: str) -> None:
 def plain(text: str) -> str:
     """What a model or a stranger said, without characters that could steer the terminal of whoever reads it."""
     return _STEERING.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def _written(value: JsonValue) -> str:
+    """`value` as JSON that a terminal shows as it is: what could steer it stands as an escape."""
+    text = json.dumps(value, ensure_ascii=False, indent=2)
+    return _STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def bold(text: str) -> str:
@@ -74,7 +80,7 @@ def print_error(error: PatchpmError, *, as_json: bool) -> None:
     """Print an error to stderr: what, why, what to do next."""
     if as_json:
         value = {"error": {"code": error.code, "what": error.what, "why": error.why, "next": error.next}}
-        click.echo(json.dumps(value, ensure_ascii=False, indent=2), err=True)
+        click.echo(_written(value), err=True)
         return
     note(f"{click.style('error:', fg='red', bold=True)} {plain(error.what)} [{error.code}]")
     for text in error.why.splitlines():

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
-from patchpm.cli.output import plain
+import json
+
+import pytest
+
+from patchpm.cli.output import emit, plain
 
 
 def test_a_model_cannot_steer_the_terminal_with_what_it_says() -> None:
@@ -9,3 +13,12 @@ def test_a_model_cannot_steer_the_terminal_with_what_it_says() -> None:
 
 def test_what_people_write_stays_as_it_is() -> None:
     assert plain("a\n\tb: é 漢 👍") == "a\n\tb: é 漢 👍"
+
+
+def test_data_of_strangers_cannot_steer_the_terminal_and_stays_what_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    title = "\x9b31m \u202e é 漢 \x1b]0;"
+    emit({"title": title}, lambda: None, as_json=True)
+    printed = capsys.readouterr().out
+    assert plain(printed) == printed
+    assert "é 漢" in printed
+    assert json.loads(printed) == {"title": title}
