@@ -6,6 +6,7 @@ Made by `patchpm.guard.measuring` from the base model in memory; read by everyth
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import fmean
 
 from patchpm.guard.distribution import Distribution
 from patchpm.guard.served import Alternative, AsLocked
@@ -67,3 +68,10 @@ class Reference:
     """Largest distance at which answers count as those of a set."""
     separation: float
     """Distance from the right set to the nearest alternative."""
+
+    def separations(self) -> list[tuple[Hypothesis, float]]:
+        """How far each alternative is from the right set."""
+        return [
+            (one, fmean(mine.distance(other) for mine, other in zip(self.right.answers, one.answers, strict=True)))
+            for one in self.alternatives
+        ]
