@@ -26,8 +26,6 @@ MAX_ANSWER: Final = 256 * 1024
 TEXT_TOKENS: Final = 16
 """Tokens of a text that stands in for log-probabilities."""
 _FEW: Final = 5
-_FEWEST: Final = 3
-"""Tokens of a list that still says something: 5, of which some may be parts of characters."""
 _MAX_COUNT: Final = 2**31
 _NEVER: Final = -1000.0
 """Below this a log-probability says "never", however a server writes it."""
@@ -137,10 +135,10 @@ def _observation(answer: Mapping[str, JsonValue], *, with_text: bool) -> Observa
 def _first_token(logprobs: JsonValue) -> Distribution | None:
     first = _first(logprobs.get("content")) if isinstance(logprobs, dict) else None
     top = first.get("top_logprobs") if first is not None else None
-    if not isinstance(top, list) or not top:
+    if not isinstance(top, list) or len(top) < _FEW:  # a list of one token would tell little from anything
         return None
     found = Distribution.of(item for item in map(_token, top) if item is not None)
-    return found if len(found.tokens) >= _FEWEST else None
+    return found if found.tokens else None
 
 
 def _token(item: JsonValue) -> tuple[str, float] | None:

@@ -32,7 +32,12 @@ Advance = Callable[[int, int], None]
 
 
 def measure_reference(
-    load: Loader, patches: PatchSet, base: Fingerprint, *, progress: Advance | None = None
+    load: Loader,
+    patches: PatchSet,
+    base: Fingerprint,
+    *,
+    pool: Sequence[tuple[Message, ...]] = POOL,
+    progress: Advance | None = None,
 ) -> Reference:
     """Make the reference of a patch set on a base: float32 throughout, noise from fewer bits.
 
@@ -40,6 +45,7 @@ def measure_reference(
         load: Called once for each arithmetic.
         patches: The right set.
         base: Identity of what `load` loads, its `tensors` known.
+        pool: Conversations to choose from; those that the base's template refuses are passed over.
         progress: Called after each pass over the pool.
 
     Raises:
@@ -55,7 +61,7 @@ def measure_reference(
 
     model, tokenizer = load()
     model.float()
-    pool = [messages for messages in POOL if Conversation(messages).render(tokenizer) is not None]
+    pool = [messages for messages in pool if Conversation(messages).render(tokenizer) is not None]
     asked = ProbedModel(model, tokenizer, pool)
     right = asked.first_tokens(patches)
     step()
