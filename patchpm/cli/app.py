@@ -25,6 +25,7 @@ COMMANDS: Final[dict[str, str]] = {
     "info": "Show one patch: versions, bases, claims, signers",
     "search": "Find patches in the registries",
     "verify": "Check every hash and signature of what is installed, or of a release on disk",
+    "probe": "Write down what a right server answers, for verify --endpoint",
     "status": "Show the state of project, base, lock, store and registries",
     "run": "Ask the patched model one thing",
     "chat": "Talk with the patched model",

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from patchpm.evaluate.claim_check import CheckedClaim
 
 
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
 @dataclass(slots=True)
 class _Subject:
     """A release that is looked at."""
@@ -37,10 +40,27 @@ class _Subject:
 @click.command(epilog="Example: patchpm verify --claims --limit 20")
 @click.argument("release", required=False, type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--claims", is_flag=True, help="Measure on the base model what the patches claim, and compare.")
-@click.option("--base", help="With RELEASE and --claims: the base model that it was made for.")
+@click.option(
+    "--base",
+    help="With RELEASE and --claims: the base model that it was made for. With --endpoint: which base of the lock.",
+)
 @click.option("--suite", "suites", multiple=True, help="Suite that has the rows: a name, or a .toml file. (all)")
 @click.option("--judge", help="Scorer that judges texts (default: profanity-model).")
 @click.option("--limit", type=click.IntRange(min=1), help="Most rows of each part of a suite, for a quick look.")
+@click.option("--endpoint", metavar="URL", help="Ask this OpenAI-compatible server, and say what it serves.")
+@click.option("--model", help="With --endpoint: name of the model in the requests.")
+@click.option(
+    "--lock", type=_FILE, help="With --endpoint: the lock that the server must serve (default: the project's)."
+)
+@click.option("--probes", type=_FILE, help="With --endpoint: what `patchpm probe` wrote (default: beside the lock).")
+@click.option("--endpoint-key", metavar="KEY", help="With --endpoint: public key of the statement that it must make.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0.1),
+    default=120.0,
+    show_default=True,
+    help="With --endpoint: most seconds for one answer.",
+)
 @offline_option
 @project_option
 @json_option
@@ -51,16 +71,34 @@ def command(
     suites: tuple[str, ...],
     judge: str | None,
     limit: int | None,
+    endpoint: str | None,
+    model: str | None,
+    lock: Path | None,
+    probes: Path | None,
+    endpoint_key: str | None,
+    timeout: float,
     offline: bool,
     folder: Path,
     as_json: bool,
 ) -> int:
     """Check every hash and signature of what the lock pins, or of the release in folder RELEASE, and list each check.
 
+    With --endpoint, a server is asked the probes of `patchpm probe` instead: it has the locked set, no patches, half of
+    them, another order, or something else. The exit code is 4 if it is not the locked set.
+
     A signature says who made a patch, never that it is harmless. With --claims, what the patches claim is measured
     anew, each patch by itself on its base. A claim on other rows than this patchpm has is compared by its interval.
     The exit code is 6 if a claim does not hold.
     """
+    if endpoint is not None:
+        if release is not None or claims or suites or judge or limit:
+            raise UsageError("usage", "--endpoint is a check of its own, without RELEASE and --claims")
+        from patchpm.cli.endpoint_check import EndpointCheck, run_check
+
+        asked = EndpointCheck(endpoint, model, lock, probes, base, endpoint_key, timeout)
+        return run_check(asked, folder, as_json=as_json)
+    if model or lock or probes or endpoint_key:
+        raise UsageError("usage", "--model, --lock, --probes and --endpoint-key are for --endpoint")
     _check_usage(release, claims, base, bool(suites or judge or limit))
     session = Session(folder, offline=offline)
     found = _of_lock(session) if release is None else [_of_folder(session, release, base)]

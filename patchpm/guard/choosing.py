@@ -1,0 +1,68 @@
+"""Choosing the few probes that tell a patch set from its neighbours best, and the distance that still counts as right.
+
+Pure functions of measured distances.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+FEWEST: Final = 3
+MOST: Final = 8
+_LEAST_NOISE: Final = 0.01
+"""Noise below this is not told from none."""
+_ABOVE_NOISE: Final = 3.0
+_SHARE: Final = 0.5
+
+Rows = Sequence[Sequence[float]]
+"""Distances from the right set's answers: a row for each probe of the pool, a column for each thing compared with."""
+
+
+def choose(separations: Rows, noises: Rows, *, fewest: int = FEWEST, most: int = MOST) -> tuple[int, ...]:
+    """Pick probes one by one, each time the one that makes the worst case best, and keep the best number of them.
+
+    The worst case is the nearest alternative, measured in the largest noise: the mean distance over the probes to that
+    alternative, divided by the mean distance that fewer bits make.
+
+    Args:
+        separations: To each alternative.
+        noises: To the right set computed in fewer bits.
+        fewest: Fewest probes.
+        most: Most probes.
+
+    Returns:
+        Indices into the pool, the most telling first.
+    """
+    chosen: list[int] = []
+    scores: list[float] = []
+    while len(chosen) < min(most, len(separations)):
+        left = [index for index in range(len(separations)) if index not in chosen]
+        best = max(left, key=lambda index: (_worth([*chosen, index], separations, noises), -index))
+        chosen.append(best)
+        scores.append(_worth(chosen, separations, noises))
+    counts = range(min(fewest, len(chosen)), len(chosen) + 1)
+    return tuple(chosen[: max(counts, key=lambda count: (scores[count - 1], count))])
+
+
+def nearest(separations: Rows, chosen: Sequence[int]) -> float:
+    """Distance from the right set to the nearest alternative."""
+    return min(means(separations, chosen))
+
+
+def means(rows: Rows, chosen: Sequence[int]) -> list[float]:
+    """The mean over the chosen probes, of each column."""
+    return [sum(column) / len(chosen) for column in zip(*(rows[index] for index in chosen), strict=True)]
+
+
+def threshold_of(separation: float, noises: Sequence[float]) -> float:
+    """Largest distance that counts as right: well above the noise, and not past the middle to the nearest alternative.
+
+    Where noise and alternatives are so close that both cannot be had, the middle wins: a right server of very few bits
+    is then called unclear, and no wrong one right.
+    """
+    return min(_ABOVE_NOISE * max(_LEAST_NOISE, *noises), _SHARE * separation)
+
+
+def _worth(chosen: Sequence[int], separations: Rows, noises: Rows) -> float:
+    return nearest(separations, chosen) / max(_LEAST_NOISE, *means(noises, chosen))

@@ -1,0 +1,54 @@
+"""The likeliest first tokens of an answer, and how far two such lists are from each other."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+TOP: Final = 20
+"""Most tokens of a list: what servers give at most."""
+_BROKEN: Final = "\N{REPLACEMENT CHARACTER}"
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """First tokens as texts, each with its log-probability, the likeliest first.
+
+    Texts and not ids, since servers give texts. Parts of a character, which each server writes in its own way, are left
+    out, and two tokens of the same text count as one.
+    """
+
+    tokens: tuple[tuple[str, float], ...]
+    """Text and natural log-probability; at most `TOP`."""
+
+    @classmethod
+    def of(cls, tokens: Iterable[tuple[str, float]]) -> Distribution:
+        """Make it of tokens in any order."""
+        found: dict[str, float] = {}
+        for text, value in tokens:
+            if text and _BROKEN not in text:
+                found[text] = value if text not in found else _either(found[text], value)
+        best = sorted(found.items(), key=lambda item: (-item[1], item[0]))[:TOP]
+        return cls(tuple((text, round(value, 4)) for text, value in best))
+
+    def distance(self, other: Distribution) -> float:
+        """How far `other` is: the mean difference of log-probability, over what either holds among its likeliest.
+
+        Both lists are cut to the length of the shorter. A token that one of them lacks is taken to be as likely there
+        as its last one, which it can be at most.
+        """
+        length = min(len(self.tokens), len(other.tokens))
+        if not length:
+            return 0.0
+        mine, theirs = dict(self.tokens[:length]), dict(other.tokens[:length])
+        floors = self.tokens[length - 1][1], other.tokens[length - 1][1]
+        found = [abs(mine.get(text, floors[0]) - theirs.get(text, floors[1])) for text in mine.keys() | theirs.keys()]
+        return sum(found) / len(found)
+
+
+def _either(one: float, other: float) -> float:
+    """Log-probability that one of two tokens comes."""
+    high, low = max(one, other), min(one, other)
+    return high + math.log1p(math.exp(low - high))
