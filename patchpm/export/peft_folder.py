@@ -12,7 +12,7 @@ from patchpm.model.loaded import PatchSet
 
 README: Final = "README.md"
 FAULTS: Final = (
-    "generate with transformers 5.24 or newer: PEFT 0.21 puts the prompt in again at every token; use_cache=False helps",
+    "generate with transformers 5.24 or newer: PEFT 0.21 repeats the prompt at every token; use_cache=False helps",
     "left padding: PEFT drops the position ids, and logits of padded rows are wrong (by 0.98 where measured)",
     "one adapter at a time: PEFT cannot put a second prompt beside this one",
     "no static cache: PEFT sizes it without the prompt, and generation fails",
