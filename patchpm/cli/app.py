@@ -42,6 +42,7 @@ COMMANDS: Final[dict[str, str]] = {
     "logout": "Forget it",
     "whoami": "Show whom it stands for",
     "export": "Write the patched model for vLLM, llama.cpp, Ollama and others",
+    "import": "Turn what another tool trained into a prefix to pack",
     "serve": "Serve the patched model as an OpenAI-compatible API",
     "train": "Train a prefix from a recipe",
     "evaluate": "Measure a prefix on held-out prompts",
@@ -49,6 +50,8 @@ COMMANDS: Final[dict[str, str]] = {
     "completion": "Print the shell completion script",
 }
 """Every command with its one-line help, which `--help` prints without importing the command."""
+_MODULES: Final = {"import": "importing"}
+"""Commands whose name cannot be that of a module."""
 
 
 class _LazyGroup(click.Group):
@@ -60,7 +63,7 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"patchpm.cli.{cmd_name}")
+        module = importlib.import_module(f"patchpm.cli.{_MODULES.get(cmd_name, cmd_name)}")
         command: click.Command = module.command
         return command
 

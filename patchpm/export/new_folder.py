@@ -14,7 +14,7 @@ from patchpm.export.provenance import FILE_NAME
 
 
 @contextmanager
-def new_folder(out: Path, *, replace: bool) -> Iterator[Path]:
+def new_folder(out: Path, *, replace: bool = False) -> Iterator[Path]:
     """Give a temporary folder beside `out`, which becomes `out` at the end of the `with` block.
 
     If the block fails or is interrupted, nothing is left and an earlier export at `out` stays as it was.

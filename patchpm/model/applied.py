@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import accumulate
 from types import TracebackType
+from typing import Any
 
 import torch
 from torch import nn
 
 from patchpm.errors import CannotError, IntegrityError, UsageError
 from patchpm.model.causal_lm import Tokenizer
+from patchpm.model.declared import DeclaredSet, twin
 from patchpm.model.forward_proof import largest_difference
 from patchpm.model.loaded import LoadedPatch, PatchSet
 from patchpm.model.placement import Placement, Run
+from patchpm.model.prefilled import Openings, Prefilled
 from patchpm.model.start_guard import StartGuard, Watch
 from patchpm.model.system_start import place_at_system_start
 from patchpm.model.text_start import place_at_text_start
@@ -70,8 +73,12 @@ class Applied:
             self._vocabulary = VirtualVocabulary(model, rows, self._tokens.first)
             undo.callback(self._vocabulary.remove)
             self._guard = StartGuard(model)
-            self._hook = model.register_forward_pre_hook(self._guard, prepend=True, with_kwargs=True)
-            undo.callback(self._hook.remove)
+            before = model.register_forward_pre_hook(self._guard.before, prepend=True, with_kwargs=True)
+            self._hooks = (before, model.register_forward_hook(self._guard.behind))
+            for hook in self._hooks:
+                undo.callback(hook.remove)
+            self._openings = Openings(model, self._guard)
+            undo.callback(self._openings.forget)
             self._set(self._compose(tuple(self._names)))
             self._undo = undo.pop_all()
         self._removed = False
@@ -110,15 +117,9 @@ class Applied:
             CannotError: `anchor-not-found`.
         """
         self._require()
-        wanted = tuple(str(name) for name in names)
-        if not wanted:
+        if not names:
             raise UsageError("no-patches", "use() needs the names of patches", next="for none, use disabled()")
-        for name in wanted:
-            if name not in self._names:
-                raise UsageError("unknown-patch", f"{name} is not applied", why=f"applied are {', '.join(self._names)}")
-            if wanted.count(name) > 1:
-                raise UsageError("duplicate-patch", f"{name} is given twice", why="a patch stands once in a set")
-        with self._switched(self._compose(wanted)):
+        with self._switched(self._compose(self._known(names))):
             yield self
 
     @contextmanager
@@ -131,6 +132,66 @@ class Applied:
         self._require()
         with self._switched(None):
             yield self
+
+    @contextmanager
+    def several(self, sets: Mapping[str, Sequence[str | PatchName]]) -> Iterator[Mapping[str, DeclaredSet]]:
+        """Serve several sets at once for the length of a `with` block, in one batch if you like.
+
+            with patched.several({"a": ["acme/toxicity"], "b": ["acme/bias", "acme/toxicity"]}) as sets:
+                ids = sets["a"].tokenizer.apply_chat_template(messages)["input_ids"]
+
+        Token ids of each set come from its own tokenizer; the model takes those of any declared set, and of no other.
+        So the tokenizer that the patches were applied to is of use in the block only if its set is declared too.
+
+        Args:
+            sets: Patches in order, by a name of your choice. No patches at all means the base: then, and only then, a
+                sequence without a prefix passes the guard.
+
+        Raises:
+            UsageError: `not-applied`, `no-patches`, `unknown-patch`, `duplicate-patch`.
+            CannotError: `anchor-not-found`.
+        """
+        self._require()
+        if not sets:
+            raise UsageError("no-patches", "several() needs at least one set", next="for none, use disabled()")
+        compositions = {
+            label: self._compose(known) if (known := self._known(names)) else None for label, names in sets.items()
+        }
+        declared, watches = {}, []
+        for label, composition in compositions.items():
+            tokenizer = self._twin(composition)
+            patches = composition.patches if composition else PatchSet(self._anchor, ())
+            declared[label] = DeclaredSet(tokenizer, patches)
+            watches.append(self._watch(tokenizer, composition))
+        active = self._active or next(iter(filter(None, compositions.values())), None)
+        with self._switched(active):
+            self._guard.watches = tuple(watches)
+            yield declared
+
+    def prefilled(self, inputs: Mapping[str, Any], *, copies: int = 1) -> Prefilled:
+        """Make inputs whose cache holds the prefix already, so that a batch does not pay for it.
+
+            inputs = tokenizer.apply_chat_template(chats, padding=True, return_tensors="pt", return_dict=True)
+            replies = model.generate(**patched.prefilled(inputs), max_new_tokens=64)
+
+        What is generated is the same. The prefix is computed at the first call; later calls copy it.
+
+        Args:
+            inputs: `input_ids` and `attention_mask`, as the tokenizer makes them, padded on either side.
+            copies: Sequences that `generate` makes of each row: the larger of `num_beams` and `num_return_sequences`.
+
+        Returns:
+            `input_ids` of the same shape, padded behind the prefix, their mask, and a cache; new at each unpacking.
+
+        Raises:
+            UsageError: `not-applied`, `openings-differ`, `nothing-to-prefill`.
+            IntegrityError: What the guard raises where a sequence starts.
+            CannotError: `cache-unsupported`.
+        """
+        self._require()
+        if not self._guard.watches:
+            raise UsageError("nothing-to-prefill", "the patches are disabled", next="just generate")
+        return self._openings.prefill(inputs, copies)
 
     def verify(self) -> Verification:
         """Make sure that the patches act on the model now, as at the moment they were applied.
@@ -151,10 +212,8 @@ class Applied:
             )
         self._vocabulary.check()
         self._tokens.check()
-        if not in_place(self._hook):
-            raise IntegrityError(
-                "patch-removed", "the guard is gone", why="its forward hook was removed from the model"
-            )
+        if not all(in_place(hook) for hook in self._hooks):
+            raise IntegrityError("patch-removed", "the guard is gone", why="a hook of it was removed from the model")
         if not active.placement.stands(self._tokenizer) or not active.placement.proves(self._tokenizer):
             raise IntegrityError(
                 "template-overridden",
@@ -177,7 +236,7 @@ class Applied:
         if self._removed:
             return
         self._removed = True
-        self._active = self._guard.watch = None
+        self._active, self._guard.watches = None, ()
         self._undo.close()
 
     def __enter__(self) -> Applied:
@@ -190,21 +249,27 @@ class Applied:
 
     @contextmanager
     def _switched(self, to: _Composition | None) -> Iterator[None]:
-        before = self._active
+        before, watches = self._active, self._guard.watches
         self._set(to)
         try:
             yield
         finally:
             if not self._removed:
                 self._set(before)
+                self._guard.watches = watches
 
     def _set(self, to: _Composition | None) -> None:
-        self._tokens.restore_anchor()
+        self._tokens.restore_anchor(self._tokenizer)
         self._vocabulary.switch(on=to is not None)
-        self._active, self._guard.watch = to, None
+        self._active, self._guard.watches = to, ()
         if to is not None:
             to.placement.install(self._tokenizer)
-            self._guard.watch = Watch(self._tokenizer, to.placement, to.run.ids, self._tokens.first, self._tokens.end)
+            self._guard.watches = (self._watch(self._tokenizer, to),)
+
+    def _watch(self, tokenizer: Tokenizer, composition: _Composition | None) -> Watch:
+        """What the guard demands where a composition is meant, or the base alone."""
+        placement, run = (composition.placement, composition.run.ids) if composition else (None, ())
+        return Watch(tokenizer, placement, run, self._tokens.first, self._tokens.end)
 
     def _compose(self, names: tuple[str, ...]) -> _Composition:
         if names not in self._compositions:
@@ -224,6 +289,23 @@ class Applied:
             patches = PatchSet(self._anchor, tuple(self._names[name] for name in names))
             self._compositions[names] = _Composition(patches, run, placement)
         return self._compositions[names]
+
+    def _twin(self, composition: _Composition | None) -> Tokenizer:
+        """A tokenizer for one set beside others."""
+        made = twin(self._tokenizer)
+        self._tokens.restore_anchor(made)
+        if composition is not None:
+            composition.placement.install(made)
+        return made
+
+    def _known(self, names: Sequence[str | PatchName]) -> tuple[str, ...]:
+        wanted = tuple(str(name) for name in names)
+        for name in wanted:
+            if name not in self._names:
+                raise UsageError("unknown-patch", f"{name} is not applied", why=f"applied are {', '.join(self._names)}")
+            if wanted.count(name) > 1:
+                raise UsageError("duplicate-patch", f"{name} is given twice", why="a patch stands once in a set")
+        return wanted
 
     def _run(self, names: tuple[str, ...]) -> Run:
         """The tokens of the named patches with their separators."""

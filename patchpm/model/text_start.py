@@ -64,15 +64,29 @@ def place_at_text_start(tokenizer: Tokenizer, base: Any, run: Run) -> TextStart:
     Raises:
         CannotError: `anchor-not-found` where the base frames texts in a way that is not understood.
     """
+    head, tail = text_frame(tokenizer, base)
+    ids = (*run.ids, *encode(tokenizer, run.separator))
+    processor = _processor(base, head, ids, tail)
+    proofs = tuple((text, (*head, *ids, *encode(tokenizer, text), *tail)) for text in _PROBES)
+    return TextStart(processor, Head(head, head, exact=True), proofs)
+
+
+def text_frame(tokenizer: Tokenizer, base: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The ids of the special tokens that a tokenizer puts before and behind every raw text.
+
+    Args:
+        tokenizer: The tokenizer.
+        base: The base model's own post-processor, or None.
+
+    Raises:
+        CannotError: `anchor-not-found` where they are not the same for every text.
+    """
     bodies = [encode(tokenizer, text) for text in _PROBES]
     framed = _framed(tokenizer, base)
     head, tail = _frame(bodies[0], framed[0])
     if any(whole != (*head, *body, *tail) for body, whole in zip(bodies, framed, strict=True)):
         raise _refused("its special tokens are not the same before and after every text")
-    ids = (*run.ids, *encode(tokenizer, run.separator))
-    processor = _processor(base, head, ids, tail)
-    proofs = tuple((text, (*head, *ids, *body, *tail)) for text, body in zip(_PROBES, bodies, strict=True))
-    return TextStart(processor, Head(head, head, exact=True), proofs)
+    return head, tail
 
 
 def _framed(tokenizer: Tokenizer, base: Any) -> list[tuple[int, ...]]:

@@ -105,10 +105,10 @@ class VirtualTokens:
             raise CannotError("tokenizer-unsupported", "the tokenizer does not keep the prefix tokens apart")
         return Run(text, ids, separator)
 
-    def restore_anchor(self) -> None:
-        """Put back the chat template and the post-processor, and keep the tokens."""
-        self._tokenizer.chat_template = self._template
-        cast("Any", self._backend).post_processor = self._original.post_processor
+    def restore_anchor(self, tokenizer: Tokenizer) -> None:
+        """Give this tokenizer, or a copy of it, the base's chat template and post-processor back; keep the tokens."""
+        tokenizer.chat_template = self._template
+        cast("Any", backend_of(tokenizer)).post_processor = self._original.post_processor
 
     def remove(self) -> None:
         """Give the tokenizer its own backend and template back."""
