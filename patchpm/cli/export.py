@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from patchpm.cli import export_hf
+
 
 @click.group()
 def command() -> None:
@@ -11,3 +13,6 @@ def command() -> None:
 
     The files hold the base model and the patches together, so the engine needs no plug-in, and clients need no change.
     """
+
+
+command.add_command(export_hf.command)

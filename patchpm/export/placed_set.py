@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 
 import torch
 
 from patchpm.errors import CannotError
-from patchpm.model.causal_lm import Tokenizer
+from patchpm.model.causal_lm import Tokenizer, backend_of
 from patchpm.model.loaded import PatchSet
 from patchpm.model.placement import Run
 from patchpm.model.system_start import SystemStart, place_at_system_start
@@ -30,6 +31,8 @@ class PlacedSet:
     """What the template emits at the anchor."""
     placement: SystemStart
     """The template, with the probe conversations that it is proven on."""
+    replaced: Mapping[str, str]
+    """The reserved tokens that were taken, old name to new; empty where tokens were added."""
 
     @property
     def end(self) -> int:
@@ -37,12 +40,14 @@ class PlacedSet:
         return self.first + len(self.names)
 
 
-def place_set(tokenizer: Tokenizer, patches: PatchSet) -> PlacedSet:
+def place_set(tokenizer: Tokenizer, patches: PatchSet, *, instead_of: range | None = None) -> PlacedSet:
     """Give a tokenizer a token for every row of a set, and the chat template that emits them.
 
     Args:
         tokenizer: The base's own; its compiled tokenizer and its template are replaced.
         patches: A set at `system-start`.
+        instead_of: Ids of tokens that the vocabulary keeps free, one a row, as `reserved_run` finds them; None to add
+            tokens behind the last.
 
     Raises:
         CannotError: `anchor-not-exportable` at another anchor, `anchor-not-found`, `tokenizer-unsupported`.
@@ -61,7 +66,8 @@ def place_set(tokenizer: Tokenizer, patches: PatchSet) -> PlacedSet:
             why="at system-start, the template puts the prefix into the conversation",
             next="use a base model that was made for conversations",
         )
-    tokens = VirtualTokens(tokenizer, patches.tokens)
+    before = backend_of(tokenizer)
+    tokens = VirtualTokens(tokenizer, patches.tokens, instead_of=instead_of)
     starts = accumulate((patch.tokens for patch in patches.patches), initial=0)
     parts = [
         (range(start, start + patch.tokens), patch.separator)
@@ -71,4 +77,5 @@ def place_set(tokenizer: Tokenizer, patches: PatchSet) -> PlacedSet:
     placement = place_at_system_start(tokenizer, tokens.base_template, run)
     placement.install(tokenizer)
     rows = torch.cat([patch.rows.float() for patch in patches.patches])
-    return PlacedSet(patches, tokens.names, tokens.first, rows, run, placement)
+    replaced = {str(before.id_to_token(old)): new for old, new in zip(instead_of or (), tokens.names, strict=False)}
+    return PlacedSet(patches, tokens.names, tokens.first, rows, run, placement, replaced)

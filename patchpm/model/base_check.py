@@ -54,15 +54,21 @@ def check_base(
     Raises:
         IntegrityError: `base-mismatch`, `tokenizer-mismatch`, `template-mismatch`.
     """
-    width = int(text_config_of(model).hidden_size)
-    for patch in patches:
-        for size in (patch.base.hidden_size, int(patch.rows.shape[1])):
-            if size != width:
-                raise _mismatch(patch, f"the patch is {size:,} wide and the model's embedding {width:,}")
+    _check_width(patches, int(text_config_of(model).hidden_size))
     if found is None:
         from patchpm.model.memory import fingerprint_of_model
 
         found = fingerprint_of_model(model)
+    check_files(found, tokenizer, patches, anchor)
+
+
+def check_files(found: Fingerprint, tokenizer: Tokenizer, patches: Sequence[LoadedPatch], anchor: str) -> None:
+    """The same for a model that is measured and not loaded.
+
+    Raises:
+        IntegrityError: `base-mismatch`, `tokenizer-mismatch`, `template-mismatch`.
+    """
+    _check_width(patches, found.hidden_size)
     tokens, template = tokenizer_digest_of(tokenizer), template_digest_of(tokenizer)
     for patch in patches:
         if patch.base.match(found) is None:
@@ -70,6 +76,13 @@ def check_base(
         _same(patch, "tokenizer", patch.base.tokenizer, tokens)
         if anchor == "system-start":
             _same(patch, "template", patch.base.template, template)
+
+
+def _check_width(patches: Sequence[LoadedPatch], width: int) -> None:
+    for patch in patches:
+        for size in (patch.base.hidden_size, int(patch.rows.shape[1])):
+            if size != width:
+                raise _mismatch(patch, f"the patch is {size:,} wide and the model's embedding {width:,}")
 
 
 def _same(patch: LoadedPatch, what: str, expected: Digest | None, found: Digest | None) -> None:

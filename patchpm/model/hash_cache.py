@@ -94,6 +94,29 @@ class HashCache:
         """
         if any(began - max(modified, changed) < _SETTLED for _, _, _, modified, changed in state):
             return False
+        return self._keep(kind, state, record)
+
+    def carry(self, kind: str, before: tuple[FileState, ...], after: tuple[FileState, ...]) -> bool:
+        """Keep what is known of files that got another name (a hard link), which moves their time of change only.
+
+        Args:
+            kind: As for `get`.
+            before: State of the files before the link was made.
+            after: And after it. Who wrote to one of the files meanwhile moved its time of modification.
+
+        Returns:
+            Whether there was a record, and nothing but times of change had moved.
+        """
+        record = self.get(kind, before)
+        if record is None or [state[:4] for state in before] != [state[:4] for state in after]:
+            return False
+        return self._keep(kind, after, record)
+
+    def now(self) -> int:
+        """Nanoseconds since 1970."""
+        return self._now()
+
+    def _keep(self, kind: str, state: tuple[FileState, ...], record: dict[str, strict_json.JsonValue]) -> bool:
         body = strict_json.compact(record)
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -108,10 +131,6 @@ class HashCache:
         except OSError:
             return False
         return True
-
-    def now(self) -> int:
-        """Nanoseconds since 1970."""
-        return self._now()
 
     def _path(self, kind: str, state: tuple[FileState, ...]) -> Path:
         key = hashlib.sha256(f"{_FORMAT} {kind} {state}".encode()).hexdigest()

@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import copy
 import secrets
-from collections.abc import Iterable
-from typing import Any, cast
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 from patchpm.errors import CannotError, IntegrityError, UsageError
 from patchpm.model.causal_lm import Tokenizer, backend_of, encode, set_backend
 from patchpm.model.placement import Run
+from patchpm.model.reserved_tokens import renamed
 from patchpm.model.virtual_vocabulary import refuse_saving
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer as Backend
 
 _MARK = "<|patchpm:"
 
@@ -31,22 +35,23 @@ class VirtualTokens:
     Args:
         tokenizer: Changed in place.
         count: Rows of all patches together.
+        instead_of: Ids in a row of tokens that the vocabulary keeps free, which get other names; None to add tokens.
 
     Raises:
         CannotError: `tokenizer-unsupported`.
     """
 
-    def __init__(self, tokenizer: Tokenizer, count: int) -> None:
-        from tokenizers import AddedToken
-
+    def __init__(self, tokenizer: Tokenizer, count: int, *, instead_of: range | None = None) -> None:
         self._tokenizer = tokenizer
         self._original = backend_of(tokenizer)
         self._template = tokenizer.chat_template
-        self._backend = copy.deepcopy(self._original)
         secret = secrets.token_hex(16)
         self.names = tuple(f"{_MARK}{secret}:{row:04d}|>" for row in range(count))
         """Token names, by row."""
-        self._backend.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in self.names])
+        if instead_of is None:
+            self._backend = _extended(self._original, self.names)
+        else:
+            self._backend = renamed(self._original, dict(zip(instead_of, self.names, strict=True)))
         ids = [self._backend.token_to_id(name) for name in self.names]
         if not ids or ids[0] is None or ids != list(range(ids[0], ids[0] + count)):
             raise CannotError("tokenizer-unsupported", "the tokenizer does not give new tokens successive ids")
@@ -110,6 +115,14 @@ class VirtualTokens:
         set_backend(self._tokenizer, self._original)
         self._tokenizer.chat_template = self._template
         del cast("Any", self._tokenizer).save_pretrained
+
+
+def _extended(backend: Backend, names: Sequence[str]) -> Backend:
+    from tokenizers import AddedToken
+
+    made = copy.deepcopy(backend)
+    made.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in names])
+    return made
 
 
 def refuse_second_time(tokenizer: Tokenizer, *, model_is_virtual: bool) -> None:
