@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from patchpm.cli import export_hf
+from patchpm.cli import export_gguf, export_hf
 
 
 @click.group()
@@ -15,4 +15,5 @@ def command() -> None:
     """
 
 
+command.add_command(export_gguf.command)
 command.add_command(export_hf.command)

@@ -33,7 +33,17 @@ _MAX_NAME: Final = 65_535
 _MAX_TEXT: Final = 16 * 1024 * 1024
 _MAX_ITEMS: Final = 4_000_000
 _TEXTS_KEPT: Final = ("general.architecture", "tokenizer.ggml.model", "tokenizer.chat_template")
+_TEMPLATES: Final = "tokenizer.chat_template."
 _ARRAYS_KEPT: Final = ("tokenizer.ggml.tokens", "tokenizer.ggml.token_type", "tokenizer.ggml.merges")
+
+
+@dataclass(frozen=True, slots=True)
+class GgufEntry:
+    """Where one entry of the metadata lies in the file, its key and its type included."""
+
+    key: str
+    offset: int
+    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +51,15 @@ class GgufHeader:
     """What a GGUF file says before its numbers."""
 
     path: Path
+    version: int
     metadata: dict[str, Value]
-    """All scalars, and what names the architecture, the vocabulary and the chat template."""
+    """All scalars, and what names the architecture, the vocabulary and the chat templates."""
+    entries: tuple[GgufEntry, ...]
+    """All metadata, kept here or not, in the order of the file."""
     tensors: tuple[StoredTensor, ...]
     """In the order in which they lie in the file."""
+    alignment: int
+    """Tensors start at multiples of so many bytes."""
 
     def text(self, key: str) -> str | None:
         """A text of the metadata, or None.
@@ -108,10 +123,11 @@ def read_gguf(path: Path) -> GgufHeader:
         if version not in (2, 3):
             raise malformed_gguf(path, f"its version {version} is not 2 or 3, or it is big-endian")
         tensor_count, entries = reader.number("Q"), reader.number("Q")
-        metadata = _metadata(reader, entries)
+        metadata, places = _metadata(reader, entries)
         infos = _tensor_infos(reader, tensor_count)
-        tensors = _tile(path, metadata, infos, file.tell(), reader.length)
-    return GgufHeader(path, metadata, tensors)
+        alignment = _alignment(path, metadata)
+        tensors = _tile(path, alignment, infos, reader.position, reader.length)
+    return GgufHeader(path, version, metadata, places, tensors, alignment)
 
 
 class _Reader:
@@ -122,6 +138,11 @@ class _Reader:
         self.length = length
         self._file = file
         self._left = length
+
+    @property
+    def position(self) -> int:
+        """Bytes read or stepped over so far."""
+        return self.length - self._left
 
     def _step(self, size: int) -> None:
         if size > self._left:
@@ -167,7 +188,7 @@ class _Reader:
         if kind != _STRING:
             value: int | float | bool = self._scalars(key, kind, 1)[0]
             return value
-        if key in _TEXTS_KEPT:
+        if key in _TEXTS_KEPT or key.startswith(_TEMPLATES):
             return self.text(_MAX_TEXT, key)
         self.skip(self.number("Q"))
         return None
@@ -198,15 +219,16 @@ class _Reader:
         return self._scalars(key, kind, count)
 
 
-def _metadata(reader: _Reader, entries: int) -> dict[str, Value]:
+def _metadata(reader: _Reader, entries: int) -> tuple[dict[str, Value], tuple[GgufEntry, ...]]:
     metadata: dict[str, Value] = {}
-    seen: set[str] = set()
+    places: dict[str, GgufEntry] = {}
     for _ in range(entries):
+        begin = reader.position
         key = reader.text(_MAX_NAME, "a key")
-        if key in seen:
+        if key in places:
             raise malformed_gguf(reader.path, f"the key {key[:80]!r} stands twice")
-        seen.add(key)
         value = reader.value(key)
+        places[key] = GgufEntry(key, begin, reader.position - begin)
         if value is not None:
             metadata[key] = value
     parts = metadata.get("split.count", 1)
@@ -216,7 +238,7 @@ def _metadata(reader: _Reader, entries: int) -> dict[str, Value]:
             f"{reader.path} is one of {parts} parts of a model",
             next="join them first: llama-gguf-split --merge FIRST_PART OUTPUT",
         )
-    return metadata
+    return metadata, tuple(places.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,12 +279,16 @@ def _tensor_info(reader: _Reader) -> _TensorInfo:
     return _TensorInfo(name, kind.name, shape, size, reader.number("Q"))
 
 
-def _tile(
-    path: Path, metadata: dict[str, Value], infos: list[_TensorInfo], header_end: int, length: int
-) -> tuple[StoredTensor, ...]:
+def _alignment(path: Path, metadata: dict[str, Value]) -> int:
     alignment = metadata.get("general.alignment", 32)
     if not isinstance(alignment, int) or alignment not in {1 << bit for bit in range(3, 17)}:
         raise malformed_gguf(path, f"its alignment {alignment} is not a power of two from 8 to 65,536")
+    return alignment
+
+
+def _tile(
+    path: Path, alignment: int, infos: list[_TensorInfo], header_end: int, length: int
+) -> tuple[StoredTensor, ...]:
     start = -(-header_end // alignment) * alignment
     tensors, reached = [], 0
     for info in sorted(infos, key=lambda info: (info.offset, info.size)):
