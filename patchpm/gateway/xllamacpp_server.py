@@ -1,0 +1,46 @@
+"""The llama.cpp server of the Python package `xllamacpp`, with those options of `llama-server` that patchpm uses.
+
+Run as a file, by the Python that has that package: `python xllamacpp_server.py --model FILE --host H --port N`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import threading
+from typing import Any
+
+
+def main() -> None:
+    """Serve until told to stop."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8080)
+    parser.add_argument("--alias", default="")
+    parser.add_argument("--ctx-size", type=int, default=0, help="tokens of all slots together; 0: what the model knows")
+    parser.add_argument("--parallel", type=int, default=4)
+    parser.add_argument("--threads", type=int)
+    options = parser.parse_args()
+
+    import xllamacpp
+
+    parameters: Any = xllamacpp.CommonParams()
+    parameters.model.path = options.model
+    parameters.hostnames, parameters.port = [options.host], options.port
+    parameters.n_ctx, parameters.n_parallel = options.ctx_size, options.parallel
+    if options.alias:
+        parameters.model_alias = {options.alias}
+    if options.threads:
+        parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = options.threads
+    told = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: told.set())
+    signal.signal(signal.SIGINT, lambda *_: told.set())
+    server = xllamacpp.Server(parameters)
+    print(f"serving at {server.listening_address}", flush=True)  # noqa: T201  # a server of its own: this is its log
+    while not told.wait(1):
+        pass
+
+
+if __name__ == "__main__":
+    main()
