@@ -79,7 +79,7 @@ def columns(rows: Iterable[Sequence[str]], heading: Sequence[str] = ()) -> None:
 def print_error(error: PatchpmError, *, as_json: bool) -> None:
     """Print an error to stderr: what, why, what to do next."""
     if as_json:
-        value = {"error": {"code": error.code, "what": error.what, "why": error.why, "next": error.next}}
+        value: JsonValue = {"error": {"code": error.code, "what": error.what, "why": error.why, "next": error.next}}
         click.echo(_written(value), err=True)
         return
     note(f"{click.style('error:', fg='red', bold=True)} {plain(error.what)} [{error.code}]")
