@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from patchpm.cli.listening import listening, shown
 from patchpm.cli.locked_set import locked_set
 from patchpm.cli.options import project_option
 from patchpm.cli.output import line, note
+from patchpm.cli.signing import load_key, passphrase_option
 from patchpm.errors import UsageError
 from patchpm.settings import UPSTREAM_KEY
 
@@ -45,6 +47,16 @@ _LAST_SECONDS = 30
     type=click.Choice(["fail", "alarm"]),
     help="What an answer becomes whose engine did not count the patches: an error, or a line in the log.",
 )
+@click.option(
+    "--probe-every",
+    "minutes",
+    default=10.0,
+    show_default=True,
+    type=click.FloatRange(min=0.1),
+    help="Minutes between two checks of each engine, for sets that `patchpm probe` wrote probes for.",
+)
+@click.option("--key", metavar="KEY", help="Key that signs /.well-known/patchpm. Default: one made for this run.")
+@passphrase_option
 @click.option("--watch", is_flag=True, help="Reload when a lock or the tenants change; SIGHUP always does.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
 @click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535))
@@ -65,6 +77,9 @@ def command(
     folder: Path,
     base: str | None,
     policy: Any,
+    minutes: float,
+    key: str | None,
+    passphrase_file: Path | None,
     watch: bool,
     host: str,
     port: int,
@@ -91,6 +106,7 @@ def command(
         from patchpm.gateway.site import MEBIBYTE, Limits
         from patchpm.gateway.upstreams import address_of
         from patchpm.json_log import GATEWAY_LOG, log_to_stderr
+        from patchpm.trust.private_keys import generate
 
     if template is not None:
         _write_template(template, folder, base)
@@ -106,9 +122,14 @@ def command(
         policy=policy,
         watched=loading.watched if watch else None,
         limits=Limits(body=max_body * MEBIBYTE),
+        signer=generate() if key is None else load_key(key, passphrase_file),
+        probe_every=timedelta(minutes=minutes),
     )
     load: Load = loading.load
     first = load()
+    if not first.guarded:
+        note("no probes for these sets: engines are checked by token counts alone; `patchpm probe` writes some")
+    note(f"what it says of itself is signed with {options.signer.public}")
     with listening(host, port) as opened:
         log_to_stderr(GATEWAY_LOG, log_level)
         note(f"serving {len(first.tenants)} patch set(s) at {shown(host, opened)}; stop with Ctrl-C")

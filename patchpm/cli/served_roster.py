@@ -8,11 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from patchpm.cli.locked_set import LockedSet, locked_set
+from patchpm.cli.output import warn
 from patchpm.errors import CannotError, PatchpmError, UsageError
 from patchpm.gateway.injection import EmbedsInjection, Injection
 from patchpm.gateway.prompt_count import PromptCounter
 from patchpm.gateway.roster import EVERYBODY, Roster, Tenant
 from patchpm.gateway.tenants import load_tenants
+from patchpm.guard.reference import Reference
+from patchpm.guard.reference_json import FILE as PROBES_FILE
+from patchpm.guard.reference_json import read_references
 from patchpm.model.loaded import PatchSet
 from patchpm.patch.digest import Digest
 from patchpm.patch.manifest import ANCHORS
@@ -51,7 +55,7 @@ def of_project(folder: Path, base: str | None, inject: Inject = EmbedsInjection.
     def load() -> Roster:
         found = locked_set(folder, base)
         (injection,) = sets.injections([(found, found.patches)])
-        return Roster(_weights(found), Tenant(EVERYBODY, injection), {})
+        return Roster(_weights(found), Tenant(EVERYBODY, injection, _reference(folder, found.patches)), {})
 
     return Loading(load, lambda: _files(folder))
 
@@ -83,7 +87,8 @@ def of_tenants(path: Path) -> Loading:
         injections = sets.injections([(first, one) for one in patches])
         keys: dict[str, Tenant] = {}
         for entry, injection in zip(entries, injections, strict=True):
-            tenant = Tenant(entry.name, injection)
+            reference = None if entry.project is None else _reference(entry.project, injection.patches)
+            tenant = Tenant(entry.name, injection, reference)
             keys |= {key.hex: tenant for key in entry.keys}
         return Roster(_weights(first), None, keys)
 
@@ -146,4 +151,21 @@ def _weights(found: LockedSet) -> str:
 
 
 def _files(folder: Path) -> list[str]:
-    return [str(folder / LOCK_FILE), str(folder / PROJECT_FILE)]
+    return [str(folder / name) for name in (LOCK_FILE, PROJECT_FILE, PROBES_FILE)]
+
+
+def _reference(folder: Path, patches: PatchSet) -> Reference | None:
+    """What `patchpm probe` wrote down for a set; None where it did not, or did so for another lock.
+
+    Raises:
+        IntegrityError: `malformed-probes`.
+    """
+    path = folder / PROBES_FILE
+    if not patches.patches or not path.is_file():
+        return None
+    found = next(
+        (one for one in read_references(path.read_bytes(), place=str(path)) if one.set == patches.digest), None
+    )
+    if found is None:
+        warn(f"{path} is for another patch set than the lock's, so engines are not probed; run `patchpm probe` again")
+    return found

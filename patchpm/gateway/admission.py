@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 
+from patchpm.gateway.guarding import Guarding, Policy
 from patchpm.gateway.injection import Injection
 from patchpm.gateway.relay import CHAT
 from patchpm.gateway.roster import Roster
-from patchpm.gateway.site import Policy
 from patchpm.gateway.upstreams import Upstream
 from patchpm.json_log import GATEWAY_LOG as LOG
 
@@ -34,25 +34,31 @@ class Admission:
         client: Talks to the engines.
         roster: What is served now.
         policy: Whether an engine that counts wrong is refused.
+        guarding: Probes it.
     """
 
-    def __init__(self, client: ClientSession, roster: Callable[[], Roster], policy: Policy) -> None:
+    def __init__(self, client: ClientSession, roster: Callable[[], Roster], policy: Policy, guarding: Guarding) -> None:
         self._client = client
         self._roster = roster
         self._policy = policy
+        self._guarding = guarding
 
     async def __call__(self, upstream: Upstream) -> str | None:
-        """Look at one engine; all of it where it is new or was lost, its health only where it is ready."""
+        """Look at one engine; all of it where it is new or was lost, else its health and what the guard is due."""
         try:
             async with self._client.get(upstream.url + "/health", timeout=_PATIENCE) as answer:
                 if answer.status != 200:
                     return f"its /health says {answer.status}"
-            if upstream.ready:
-                return None
-            upstream.models = await self._models(upstream)
-            if not upstream.models:
-                return "it serves no model of its own"
-            return await self._proven(upstream)
+            back = not upstream.ready
+            if back:
+                upstream.models = await self._models(upstream)
+                upstream.version = await self._version(upstream)
+                if not upstream.models:
+                    return "it serves no model of its own"
+                why = await self._proven(upstream)
+                if why is not None:
+                    return why
+            return await self._guarding.look(upstream, self._roster().guarded, anew=back)
         except (aiohttp.ClientError, ConnectionError, TimeoutError) as error:
             return "it does not answer in time" if isinstance(error, TimeoutError) else str(error)[:200]
         except (ValueError, KeyError, TypeError) as error:
@@ -63,6 +69,12 @@ class Admission:
             answer.raise_for_status()
             found = await answer.json(content_type=None)
         return tuple(str(model["id"]) for model in found["data"] if not model.get("parent"))
+
+    async def _version(self, upstream: Upstream) -> str:
+        """What it says that it is, for people; not every engine does."""
+        async with self._client.get(upstream.url + "/version", timeout=_PATIENCE) as answer:
+            found = await answer.json(content_type=None) if answer.status == 200 else {}
+        return str(found.get("version", ""))[:80] if isinstance(found, dict) else ""
 
     async def _proven(self, upstream: Upstream) -> str | None:
         """Ask two things, and hold what the engine counts against what it must."""

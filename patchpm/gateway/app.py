@@ -14,6 +14,7 @@ from starlette.websockets import WebSocketClose
 
 from patchpm.gateway.exchange import Exchange
 from patchpm.gateway.metrics import CONTENT_TYPE
+from patchpm.gateway.own_statement import own_statement
 from patchpm.gateway.refusal import RefusedError, engine_failed, not_served
 from patchpm.gateway.relay import CHAT, relay_chat
 from patchpm.gateway.site import Site
@@ -126,13 +127,13 @@ async def _health(site: Site, exchange: Exchange) -> None:
 
 
 async def _metrics(site: Site, exchange: Exchange) -> None:
-    page = site.metrics.page(site.upstreams.all, site.roster.current)
+    page = site.metrics.page(site.upstreams.all, site.roster.current, site.guarding.metrics())
     await exchange.answer(200, page, kind=CONTENT_TYPE)
 
 
 async def _well_known(site: Site, exchange: Exchange) -> None:
     tenant = site.roster.current.tenant_of(exchange.headers.get("authorization"))
-    await exchange.answer(200, json.dumps(site.attest(site.facts(tenant))).encode())
+    await exchange.answer(200, own_statement(site, tenant, exchange.query.get("nonce")))
 
 
 def _log(scope: Scope, exchange: Exchange) -> None:

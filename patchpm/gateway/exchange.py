@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable
 from typing import Any, Final
 
+from starlette.datastructures import QueryParams
 from starlette.types import Receive, Scope, Send
 
 from patchpm.gateway.refusal import RefusedError
@@ -33,6 +34,7 @@ class Exchange:
         self.headers: dict[str, str] = {
             name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
         }
+        self.query = QueryParams(scope["query_string"])
         self.id = secrets.token_hex(16)
         """Names the request in the log and at the engine. The client has no say in it: engines abort by this name."""
         given = self.headers.get("x-request-id", "")

@@ -2,16 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Metric,
+    generate_latest,
+)
+from prometheus_client.registry import Collector
 
 from patchpm.gateway.roster import Roster
 from patchpm.gateway.upstreams import Upstream
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 _BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+
+Value = tuple[str, dict[str, str], float]
+"""Name, labels and value of a figure that is kept elsewhere."""
+
+
+class _Found(Collector):
+    """Figures of the guard, under the names that it gives them."""
+
+    def __init__(self) -> None:
+        self.values: Sequence[Value] = ()
+
+    def collect(self) -> Iterator[Metric]:
+        """Each name once, with all its values."""
+        for name in dict.fromkeys(name for name, _, _ in self.values):
+            kind = "counter" if name.endswith("_total") else "gauge"
+            metric = Metric(name.removesuffix("_total"), "What the guard found", kind)
+            for found, labels, value in self.values:
+                if found == name:
+                    metric.add_sample(name, labels, value)
+            yield metric
 
 
 class Metrics:
@@ -51,6 +81,8 @@ class Metrics:
         self._sets = Gauge(
             "patchpm_gateway_set_info", "Patch sets that are served now", ["set", "tokens"], registry=self._registry
         )
+        self._guard = _Found()
+        self._registry.register(self._guard)
         for result in ("right", "wrong", "unknown"):
             self._checks.labels(result)
         for result in ("changed", "same", "refused"):
@@ -78,8 +110,15 @@ class Metrics:
         """Count one answer that an engine did not finish."""
         self._broken.inc()
 
-    def page(self, upstreams: Iterable[Upstream], roster: Roster) -> bytes:
-        """All figures in Prometheus's text format."""
+    def page(self, upstreams: Iterable[Upstream], roster: Roster, guard: Iterable[Value]) -> bytes:
+        """All figures in Prometheus's text format.
+
+        Args:
+            upstreams: The engines.
+            roster: Whom they serve.
+            guard: What the guard found.
+        """
+        self._guard.values = tuple(guard)
         self._in_flight.clear()
         self._ready.clear()
         self._sets.clear()

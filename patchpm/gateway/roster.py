@@ -11,10 +11,26 @@ from typing import Final
 from patchpm.errors import PatchpmError
 from patchpm.gateway.injection import Injection
 from patchpm.gateway.refusal import RefusedError
+from patchpm.guard.reference import Reference
 from patchpm.json_log import GATEWAY_LOG as LOG
+from patchpm.patch.digest import Digest
 
 EVERYBODY: Final = "everybody"
 """Name of the one tenant of a gateway without tenants."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Guarded:
+    """A patch set that engines are probed with."""
+
+    injection: Injection
+    reference: Reference
+    """What a right engine answers, as `patchpm probe` wrote it down."""
+
+    @property
+    def set(self) -> Digest:
+        """Identity of the set."""
+        return self.reference.set
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,6 +39,8 @@ class Tenant:
 
     name: str
     injection: Injection
+    reference: Reference | None = None
+    """What a right engine answers with the set; None where nobody wrote it down."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,6 +61,16 @@ class Roster:
         if self.open_to is not None:
             found[self.open_to.name] = self.open_to
         return tuple(found[name] for name in sorted(found))
+
+    @property
+    def guarded(self) -> tuple[Guarded, ...]:
+        """Each set that has a reference, once."""
+        found = {
+            tenant.reference.set: Guarded(tenant.injection, tenant.reference)
+            for tenant in self.tenants
+            if tenant.reference is not None
+        }
+        return tuple(found.values())
 
     def tenant_of(self, authorization: str | None) -> Tenant:
         """Whose request it is.

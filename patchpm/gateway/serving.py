@@ -9,16 +9,19 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Final
 
 import aiohttp
 
 from patchpm.gateway.admission import Admission
+from patchpm.gateway.guarding import Guarding, Policy
 from patchpm.gateway.metrics import Metrics
 from patchpm.gateway.roster import LiveRoster, Load, Roster
-from patchpm.gateway.site import Attest, Limits, Policy, Site, unsigned
+from patchpm.gateway.site import Limits, Site
 from patchpm.gateway.upstreams import Upstreams
 from patchpm.json_log import GATEWAY_LOG as LOG
+from patchpm.trust.private_keys import PrivateKey, generate
 
 _IDLE: Final = 2.0
 """Seconds that an unused connection is kept: less than the five after which uvicorn, and so vLLM, closes it."""
@@ -41,7 +44,10 @@ class Options:
     watched: Watched | None = None
     """Where given, a change of these files reloads."""
     limits: Limits = field(default_factory=Limits)
-    attest: Attest = unsigned
+    signer: PrivateKey = field(default_factory=generate)
+    """Signs what the gateway says of itself; without one of the operator's, one that is forgotten at the end."""
+    probe_every: timedelta = timedelta(minutes=10)
+    """Time between two checks of an engine by the guard."""
     running: Callable[[Site], AbstractAsyncContextManager[object]] = nullcontext
     """Around the whole run, with the open site: who starts engines by itself tells `site.upstreams` of them here."""
 
@@ -69,9 +75,10 @@ def opening(options: Options, load: Load, first: Roster) -> Callable[[], Abstrac
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
         ) as client:
-            upstreams = Upstreams(Admission(client, lambda: live.current, options.policy))
+            guarding = Guarding(client, options.policy, options.probe_every)
+            upstreams = Upstreams(Admission(client, lambda: live.current, options.policy, guarding))
             upstreams.swap(options.upstreams)
-            site = Site(live, upstreams, metrics, client, options.policy, options.limits, options.attest)
+            site = Site(live, upstreams, metrics, client, guarding, options.signer, options.policy, options.limits)
             watch = None if options.watched is None else asyncio.create_task(_watch(options.watched, live))
             try:
                 with _reloading_on_hangup(live):

@@ -33,6 +33,8 @@ class Upstream:
     """Why not."""
     models: tuple[str, ...] = ()
     """Names under which it serves the base itself; adapters are left out."""
+    version: str = ""
+    """As it says itself; empty where it does not."""
     turn: int = 0
     """When it was last given a request: of two with as much to do, the one that waited longer is next."""
     woken: asyncio.Event = field(default_factory=asyncio.Event)

@@ -8,7 +8,7 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -30,6 +30,8 @@ from tests.gateway.engine import Engine
 from tests.model import tiny
 
 HTTP = urllib3.PoolManager(maxsize=32, retries=False, timeout=60)
+BASE = f"sha256:{'7' * 64}"
+"""Stands for the digest of the tiny base."""
 HELLO: list[dict[str, Any]] = [{"role": "user", "content": "What is the capital of France?"}]
 
 
@@ -63,13 +65,13 @@ def injection(*members: LoadedPatch, template: str = tiny.CHATML) -> Injection:
 
 def everybody(*members: LoadedPatch, template: str = tiny.CHATML) -> Roster:
     """One set for everybody."""
-    return Roster("sha256:tiny", Tenant(EVERYBODY, injection(*members, template=template)), {})
+    return Roster(BASE, Tenant(EVERYBODY, injection(*members, template=template)), {})
 
 
 def tenants(sets: Mapping[str, tuple[LoadedPatch, ...]]) -> Roster:
     """Tenants by name; the key of each is `key-of-NAME`."""
     made = {name: Tenant(name, injection(*members)) for name, members in sets.items()}
-    return Roster("sha256:tiny", None, {hash_of_key(f"key-of-{name}"): tenant for name, tenant in made.items()})
+    return Roster(BASE, None, {hash_of_key(f"key-of-{name}"): tenant for name, tenant in made.items()})
 
 
 @dataclass(frozen=True)
@@ -187,12 +189,25 @@ def running(
         wait: Whether to wait until the engines are ready.
         options: Of `patchpm.gateway.serving.Options`.
     """
-    load: Callable[[], Roster] = (lambda: roster) if isinstance(roster, Roster) else roster
     with ExitStack() as stack:
         all_engines = list(engines) or [Engine(engine_template(tiny.tokenizer()))]
         for engine in all_engines:
             engine.url = stack.enter_context(served(engine.app()))
-        gateway = Gateway("", all_engines)
+        gateway = stack.enter_context(running_before(roster, [engine.url for engine in all_engines], **options))
+        gateway.engines = all_engines
+        site = gateway.site
+        assert site is not None
+        if wait:
+            gateway.wait_for(lambda: len(site.upstreams.ready) == len(all_engines))
+        yield gateway
+
+
+@contextmanager
+def running_before(roster: Roster | Callable[[], Roster], urls: Sequence[str], **options: Any) -> Iterator[Gateway]:
+    """A gateway in front of engines that run already; see `running`."""
+    load: Callable[[], Roster] = (lambda: roster) if isinstance(roster, Roster) else roster
+    with ExitStack() as stack:
+        gateway = Gateway("", [])
         handler = _Kept(gateway.records)
         GATEWAY_LOG.addHandler(handler)
         stack.callback(GATEWAY_LOG.removeHandler, handler)
@@ -203,12 +218,7 @@ def running(
             gateway.site, gateway.loop = site, asyncio.get_running_loop()
             yield
 
-        urls = tuple(engine.url for engine in all_engines)
-        opened = opening(Options(urls, running=seen, **options), load, load())
+        opened = opening(Options(tuple(urls), running=seen, **options), load, load())
         gateway.url = stack.enter_context(served(build_app(opened)))
         gateway.wait_for(lambda: gateway.site is not None)
-        site = gateway.site
-        assert site is not None
-        if wait:
-            gateway.wait_for(lambda: len(site.upstreams.ready) == len(all_engines))
         yield gateway

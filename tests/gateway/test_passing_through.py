@@ -9,7 +9,8 @@ from contextlib import closing
 from typing import Any
 from urllib.parse import urlsplit
 
-from tests.gateway.builders import HELLO, HTTP, Gateway, everybody, patch, running, tenants
+from patchpm.guard.attestation import read_attestation
+from tests.gateway.builders import BASE, HELLO, HTTP, Gateway, everybody, patch, running, tenants
 
 
 def opened_stream(gateway: Gateway, **fields: Any) -> socket.socket:
@@ -27,7 +28,9 @@ def test_each_word_of_a_stream_arrives_when_the_engine_says_it() -> None:
         gateway.engine.pause = 0.1
         body = json.dumps({"model": "base", "messages": HELLO, "stream": True}).encode()
         headers = {"Content-Type": "application/json"}
-        answer = HTTP.request("POST", gateway.url + "/v1/chat/completions", body=body, headers=headers, preload_content=False)
+        answer = HTTP.request(
+            "POST", gateway.url + "/v1/chat/completions", body=body, headers=headers, preload_content=False
+        )
         times = [time.monotonic() for _ in answer.stream(65536)]
         assert len(times) >= 3
         assert times[-1] - times[0] > 0.15
@@ -123,7 +126,10 @@ def test_the_key_of_the_engines_goes_to_them_and_that_of_the_client_does_not() -
 
 def test_it_says_what_it_serves() -> None:
     with running(everybody(patch("acme/a"), patch("acme/b"))) as gateway:
-        found = gateway.get("/.well-known/patchpm").json()
-        assert [item["name"] for item in found["patches"]] == ["acme/a", "acme/b"]
-        assert found["set"] == gateway.chat().headers["x-patchpm-set"]
-        assert (found["anchor"], found["tokens"], found["base"]) == ("system-start", 10, "sha256:tiny")
+        assert gateway.site is not None
+        answer = gateway.get("/.well-known/patchpm?nonce=n1")
+        found = read_attestation(answer.data, gateway.site.signer.public, nonce="n1")
+        assert [str(one.name) for one in found.patches] == ["acme/a", "acme/b"]
+        assert str(found.set) == gateway.chat().headers["x-patchpm-set"]
+        assert (found.anchor, str(found.base)) == ("system-start", BASE)
+        assert gateway.get("/.well-known/patchpm?nonce=%20").status == 400

@@ -63,6 +63,13 @@ class Server:
             http.server_close()
             thread.join()
 
+    def replace_patches(self, patches: Sequence[LoadedPatch]) -> None:
+        """Serve others from now on."""
+        with self._lock:
+            assert self._applied is not None
+            self._applied.remove()
+            self._applied = attach(self._model, self._tokenizer, patches)
+
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         server = self
 
@@ -77,6 +84,9 @@ class Server:
 
             def do_GET(self) -> None:
                 asked = urlsplit(self.path)
+                if asked.path in ("/health", "/v1/models"):
+                    self._send(200, {"object": "list", "data": [{"id": "base", "object": "model"}]})
+                    return
                 if asked.path != "/.well-known/patchpm" or server.statement is None or server.signer is None:
                     self._send(404, {"error": {"message": "not found"}})
                     return

@@ -1,0 +1,142 @@
+"""The guard of a gateway: engines are probed before they take requests, and again every few minutes.
+
+A patch set has a reference where `patchpm probe` wrote one beside its lock. Each engine is asked its probes with the
+gateway's own injection, so what is seen is what clients get. Sets without a reference are checked by counts alone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final, Literal
+
+import aiohttp
+
+from patchpm.gateway.roster import Guarded
+from patchpm.gateway.upstreams import Upstream
+from patchpm.guard.interview import MAX_ANSWER
+from patchpm.guard.verdict import Finding
+from patchpm.guard.watch import Ask, Checked, Watch
+from patchpm.guard.watch import Policy as GuardPolicy
+from patchpm.json_log import GATEWAY_LOG as LOG
+from patchpm.patch.digest import Digest
+
+if TYPE_CHECKING:
+    from aiohttp import ClientSession
+
+    from patchpm.gateway.injection import Injection
+
+Policy = Literal["fail", "alarm"]
+"""What follows where an engine is not right: no requests or an error, or an answer that is counted and logged."""
+CHAT: Final = "/v1/chat/completions"
+_PATIENCE: Final = aiohttp.ClientTimeout(total=60, sock_connect=2)
+_AGAIN: Final = timedelta(seconds=30)
+"""How soon an engine that was found wrong is probed again."""
+
+
+@dataclass(eq=False)
+class Guarding:
+    """What is known of every engine with every guarded set.
+
+    Args:
+        client: Talks to the engines.
+        policy: Whether an engine that is found wrong gets no requests, or only an alarm is raised.
+        every: Time between two checks of an engine that is right.
+    """
+
+    client: ClientSession
+    policy: Policy
+    every: timedelta
+    _watches: dict[tuple[str, Digest], Watch] = field(default_factory=dict)
+
+    async def look(self, upstream: Upstream, sets: Sequence[Guarded], *, anew: bool) -> str | None:
+        """Probe an engine with every set that is due.
+
+        Args:
+            upstream: The engine; it serves a model.
+            sets: What it must be right with.
+            anew: Whether it was away since the last check, so that what was right then says nothing.
+
+        Returns:
+            Why it gets no requests, or None.
+        """
+        for guarded in sets:
+            watch = self._watch(upstream, guarded)
+            if self._is_due(watch) or (anew and watch.last is not None and watch.last.finding.right):
+                _log(upstream, guarded, await watch.check())
+            if not watch.may_serve and watch.last is not None:
+                return f"the guard found it {_shown(watch.last.finding)} with set {guarded.set}"
+        return None
+
+    def last(self, which: Digest) -> Checked | None:
+        """The worst finding of a set among all engines, and the latest of those that are as bad."""
+        found = [watch.last for (_, key), watch in self._watches.items() if key == which and watch.last is not None]
+        return max(found, key=lambda checked: (not checked.finding.right, checked.at), default=None)
+
+    def forget(self, upstreams: Iterable[Upstream]) -> None:
+        """Keep only what is known of these engines."""
+        urls = {upstream.url for upstream in upstreams}
+        self._watches = {key: watch for key, watch in self._watches.items() if key[0] in urls}
+
+    def metrics(self) -> list[tuple[str, dict[str, str], float]]:
+        """Values for Prometheus: name, labels, value; see `Watch.metrics`."""
+        return [
+            (name, {**labels, "engine": url}, value)
+            for (url, _), watch in self._watches.items()
+            for name, labels, value in watch.metrics()
+        ]
+
+    def _watch(self, upstream: Upstream, guarded: Guarded) -> Watch:
+        key = (upstream.url, guarded.set)
+        known = self._watches.get(key)
+        if known is None or known.reference is not guarded.reference:
+            known = Watch(guarded.reference, self._ask(upstream, guarded.injection), policy=GuardPolicy(self.policy))
+            self._watches[key] = known
+        return known
+
+    def _is_due(self, watch: Watch) -> bool:
+        if watch.last is None:
+            return True
+        period = self.every if watch.last.finding.right else min(self.every, _AGAIN)
+        return datetime.now(UTC) - watch.last.at >= period
+
+    def _ask(self, upstream: Upstream, injection: Injection) -> Ask:
+        async def ask(body: bytes) -> bytes:
+            asked = {**json.loads(body), "model": upstream.models[0]}
+            sent = injection.body(injection.prepared(asked))
+            headers = {"content-type": "application/json"}
+            try:
+                async with self.client.post(
+                    upstream.url + CHAT, data=sent, headers=headers, timeout=_PATIENCE
+                ) as answer:
+                    found = bytearray()
+                    async for data in answer.content.iter_any():
+                        found += data
+                        if len(found) > MAX_ANSWER:
+                            break
+                    return bytes(found)
+            except aiohttp.ClientError as error:
+                raise ConnectionError(str(error)[:200]) from error
+
+        return ask
+
+
+def _log(upstream: Upstream, guarded: Guarded, checked: Checked) -> None:
+    finding = checked.finding
+    fields = {
+        "engine": upstream.url,
+        "set": str(guarded.set),
+        "served": finding.served.kind,
+        "distance": finding.distance,
+        "threshold": finding.threshold,
+    }
+    if finding.right:
+        LOG.info("guard", extra={"fields": fields})
+    else:
+        LOG.error("guard", extra={"fields": fields | ({"detail": finding.detail} if finding.detail else {})})
+
+
+def _shown(finding: Finding) -> str:
+    return f"{finding.served.kind} ({finding.detail})" if finding.detail else finding.served.kind
