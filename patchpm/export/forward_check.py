@@ -18,7 +18,6 @@ from patchpm.model.loaded import PatchSet
 
 _TOLERANCE: Final = {torch.float32: 1e-3}
 _HALF_TOLERANCE: Final = 2e-2
-_MOST: Final = 1e-4
 
 
 def largest_difference(folder: Path, base: Path, patches: PatchSet, *, device: str = "cpu") -> float:
@@ -36,7 +35,8 @@ def largest_difference(folder: Path, base: Path, patches: PatchSet, *, device: s
         The largest absolute difference between the logits after the last token.
 
     Raises:
-        IntegrityError: `export-differs` where it is more than rounding, or the tokens of the patches could be sampled.
+        IntegrityError: `export-differs` where it is more than rounding, or the tokens of the patches are likelier
+            than by blind chance.
         CannotError: `model-unreadable`, `no-provenance`.
     """
     found = read_provenance(folder)
@@ -57,7 +57,7 @@ def largest_difference(folder: Path, base: Path, patches: PatchSet, *, device: s
     if not difference <= limit:
         raise _differs(f"logits differ by {difference:.3g}; {limit:.3g} would be rounding")
     mass = float(exported.softmax(-1)[ours].sum())
-    if not mass <= _MOST:
+    if not mass <= found.ids / exported.shape[0]:
         raise _differs(f"it would say a token of the patches with probability {mass:.3g}")
     return difference
 
