@@ -31,7 +31,7 @@ def shards_written(folder: Path, base: Path) -> set[str]:
     return {
         tensor.path.name
         for tensor in ModelFolder(folder).tensors()
-        if not os.path.samefile(tensor.path, base / tensor.path.name)
+        if not tensor.path.samefile(base / tensor.path.name)
     }
 
 
