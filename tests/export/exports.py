@@ -46,7 +46,8 @@ class Base:
 
     def model(self) -> Any:
         """The model itself."""
-        return AutoModelForCausalLM.from_pretrained(self.folder, dtype="auto").eval()
+        made: Any = AutoModelForCausalLM.from_pretrained(self.folder, dtype="auto")
+        return made.eval()
 
     def tokenizer(self) -> Any:
         """Its own tokenizer."""
@@ -94,7 +95,8 @@ def change(path: Path, **fields: Any) -> None:
 
 def loaded(folder: Path) -> tuple[Any, Any]:
     """Model and tokenizer of an export, as someone who never heard of patchpm loads them."""
-    return AutoModelForCausalLM.from_pretrained(folder, dtype="auto").eval(), AutoTokenizer.from_pretrained(folder)
+    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype="auto")
+    return model.eval(), AutoTokenizer.from_pretrained(folder)
 
 
 def answered(folder: Path, messages: Any) -> tuple[list[int], torch.Tensor]:

@@ -136,7 +136,7 @@ def test_every_prompt_carries_the_prefix_once(messages: Any, tools: Any, tmp_pat
     base = write_base(tmp_path / "base", tiny.llama())
     ours = base.export(tmp_path / "out").provenance
 
-    exported = AutoTokenizer.from_pretrained(tmp_path / "out")
+    exported: Any = AutoTokenizer.from_pretrained(tmp_path / "out")
     ids = exported.apply_chat_template(list(messages), tools=tools, add_generation_prompt=True)["input_ids"]
     plain = base.tokenizer().apply_chat_template(list(messages), tools=tools, add_generation_prompt=True)["input_ids"]
 

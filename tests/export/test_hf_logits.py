@@ -26,7 +26,8 @@ def gemma() -> Any:
         head_dim=8, vocab_size=len(tiny.tokenizer()), max_position_embeddings=512, initializer_range=0.3,
         pad_token_id=None, bos_token_id=None, eos_token_id=None,
     )  # fmt: skip
-    return Gemma3ForCausalLM(config).eval()
+    made: Any = Gemma3ForCausalLM(config)
+    return made.eval()
 
 
 def phi() -> Any:
@@ -37,7 +38,8 @@ def phi() -> Any:
         vocab_size=len(tiny.tokenizer()), max_position_embeddings=512, initializer_range=0.3,
         pad_token_id=None, bos_token_id=None, eos_token_id=None,
     )  # fmt: skip
-    return PhiForCausalLM(config).eval()
+    made: Any = PhiForCausalLM(config)
+    return made.eval()
 
 
 MODELS: dict[str, Callable[[], Any]] = {

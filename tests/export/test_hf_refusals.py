@@ -82,7 +82,7 @@ def test_an_export_that_is_interrupted_leaves_nothing(
 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["base", "out"]
     assert (tmp_path / "out/tokenizer.json").read_bytes() == before
-    assert isinstance(caught.value, KeyboardInterrupt) or caught.value.code == "disk-full"
+    assert not isinstance(caught.value, CannotError) or caught.value.code == "disk-full"
 
 
 def test_another_anchor_is_not_exported(base: Base, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from patchpm.export.silent_row import silent_row
 from patchpm.model.safetensors_file import read_safetensors
 
-TOKENS, WIDTH = 1200, 32
+TOKENS, WIDTH = 6000, 32
 
 
 def head(path: Path, *, ordered: bool) -> tuple[torch.Tensor, torch.Tensor]:
@@ -20,7 +20,7 @@ def head(path: Path, *, ordered: bool) -> tuple[torch.Tensor, torch.Tensor]:
     states = torch.randn(500, WIDTH, generator=source)
     states[:, 0] = 8
     if ordered:
-        rows[:, 0] -= torch.arange(TOKENS) / TOKENS
+        rows[:, 0] -= 2 * torch.arange(TOKENS) / TOKENS
     save_file({"lm_head.weight": rows}, path)
     return rows, states
 
@@ -30,14 +30,13 @@ def mass(rows: torch.Tensor, states: torch.Tensor, row: torch.Tensor) -> float:
     return float((states @ row - (states @ rows.T).logsumexp(-1)).exp().max())
 
 
-def test_it_is_less_likely_than_the_rarest_token(tmp_path: Path) -> None:
+def test_it_is_far_less_likely_than_the_mean_of_all_tokens(tmp_path: Path) -> None:
     rows, states = head(tmp_path / "head.safetensors", ordered=True)
     (stored,) = read_safetensors(tmp_path / "head.safetensors")
 
     silent = silent_row(stored, TOKENS)
 
-    rarest = min(mass(rows, states, row) for row in rows[-50:])
-    assert mass(rows, states, silent) < rarest / 10
+    assert mass(rows, states, silent) < mass(rows, states, rows.mean(0)) / 1000
 
 
 def test_a_vocabulary_in_no_order_gives_the_mean_row(tmp_path: Path) -> None:
@@ -46,9 +45,9 @@ def test_a_vocabulary_in_no_order_gives_the_mean_row(tmp_path: Path) -> None:
 
     silent = silent_row(stored, TOKENS)
 
-    mean = (rows[:100].mean(0) + rows[-100:].mean(0)) / 2
+    mean = (rows[:500].mean(0) + rows[-500:].mean(0)) / 2
     assert torch.allclose(silent, mean, atol=1e-5)
-    assert mass(rows, states, silent) < 2 / 100
+    assert mass(rows, states, silent) < 2 / 500
 
 
 def test_rows_that_belong_to_no_token_do_not_count(tmp_path: Path) -> None:
