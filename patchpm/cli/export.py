@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from patchpm.cli import export_gguf
+from patchpm.cli import export_gguf, export_ollama
 
 
 @click.group()
@@ -16,3 +16,4 @@ def command() -> None:
 
 
 command.add_command(export_gguf.command)
+command.add_command(export_ollama.command)
