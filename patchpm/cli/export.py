@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from patchpm.cli import export_gguf, export_hf, export_peft
+from patchpm.cli import export_gguf, export_hf, export_ollama, export_peft
 
 
 @click.group()
@@ -15,5 +15,5 @@ def command() -> None:
     """
 
 
-for _one in (export_hf, export_gguf, export_peft):
+for _one in (export_hf, export_gguf, export_ollama, export_peft):
     command.add_command(_one.command)
