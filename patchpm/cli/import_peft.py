@@ -61,8 +61,16 @@ def command(adapter: Path, out: Path, base: str, anchor: str | None, as_json: bo
     if not exact:
         warn(f"it was trained at another place than {place}: measure it there before you publish it")
     note(f"fill in {out}/patch.toml, check {out}/training.json, and measure claims.json; then `patchpm pack {out}`")
+    longest = max(read.matrix.norms())
+    note(f"its longest row has a norm of {longest:.3g}; the policy bounds it against the base's when it is applied")
     emit(
-        {"folder": str(out), "tokens": read.matrix.tokens, "anchor": place, "same_place": exact},
+        {
+            "folder": str(out),
+            "tokens": read.matrix.tokens,
+            "anchor": place,
+            "same_place": exact,
+            "longest_row": longest,
+        },
         lambda: line(f"imported {read.matrix.tokens} tokens at {place} into {out}"),
         as_json=as_json,
     )
