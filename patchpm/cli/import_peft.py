@@ -30,7 +30,7 @@ def command(adapter: Path, out: Path, base: str, anchor: str | None, as_json: bo
     """
     with needs_extra("model"):
         from patchpm.export.new_folder import new_folder
-        from patchpm.export.peft_adapter import CONFIG, read_adapter
+        from patchpm.export.peft_adapter import read_adapter
         from patchpm.export.peft_draft import choose_anchor, draft_release
         from patchpm.export.peft_place import text_head
     read = read_adapter(adapter)
@@ -49,12 +49,8 @@ def command(adapter: Path, out: Path, base: str, anchor: str | None, as_json: bo
             f"{measured.fingerprint.hidden_size:,}; it calls its base {read.base or 'nothing'}",
         )
     place, exact = choose_anchor(anchor, read, text_head(measured.source))
-    name = (
-        base.removeprefix("hf:").partition("@")[0].rsplit("/", 1)[-1]
-        if base.startswith("hf:")
-        else measured.source.name
-    )
-    files = draft_release(read, (adapter / CONFIG).read_bytes(), base=name, anchor=place, exact=exact)
+    name = base.partition("@")[0].rpartition("/")[2] if base.startswith("hf:") else measured.source.name
+    files = draft_release(read, base=name, anchor=place, exact=exact)
     with new_folder(out) as made:
         for file, data in files.items():
             (made / file).write_bytes(data)
