@@ -56,7 +56,9 @@ def lm_eval(folder: Path) -> dict[str, Any]:
         log_samples=True,
         bootstrap_iters=0,
     )
-    found, wanted, without = [], [], []
+    found: list[float] = []
+    wanted: list[float] = []
+    without: list[float] = []
     head = plain(HEAD)["input_ids"]
     for sample in results["samples"]["capitals"]:
         asked = sample["arguments"]
@@ -89,23 +91,22 @@ def inspect(folder: Path) -> dict[str, Any]:
     attach(model.api.model, model.api.tokenizer, patches)
     task = Task(dataset=MemoryDataset([Sample(input=question) for question in QUESTIONS]), solver=generate())
     (log,) = eval(task, model=model, max_tokens=STEPS, display="none", log_dir=str(folder / "logs"))
-    found = [[sample.output.completion, sample.output.usage.input_tokens] for sample in log.samples]
     base, plain = tiny.llama(), tiny.tokenizer()
     return {
-        "found": found,
+        "found": [sample.output.completion for sample in log.samples],
         "wanted": [by_hand(base, plain, question, patches) for question in QUESTIONS],
         "without": [by_hand(base, plain, question, []) for question in QUESTIONS],
     }
 
 
-def by_hand(base: Any, plain: Any, question: str, patches: list[Any]) -> list[Any]:
-    """The greedy reply over explicit embeddings, and the tokens read."""
+def by_hand(base: Any, plain: Any, question: str, patches: list[Any]) -> str:
+    """The greedy reply over explicit embeddings."""
     chat = [{"role": "user", "content": question}]
     text = plain.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
     head, ids = plain(HEAD)["input_ids"], plain(text)["input_ids"]
     start = reference.embeddings(base, head, patches, ids[len(head) :])
     reply, _ = reference.greedy(base, start, STEPS)
-    return [plain.decode(reply, skip_special_tokens=True), start.shape[1]]
+    return str(plain.decode(reply, skip_special_tokens=True))
 
 
 if __name__ == "__main__":
