@@ -30,7 +30,7 @@ def command(adapter: Path, out: Path, base: str, anchor: str | None, as_json: bo
     """
     with needs_extra("model"):
         from patchpm.export.new_folder import new_folder
-        from patchpm.export.peft_adapter import CONFIG, read_adapter
+        from patchpm.export.peft_adapter import read_adapter
         from patchpm.export.peft_draft import choose_anchor, draft_release
         from patchpm.export.peft_place import text_head
     read = read_adapter(adapter)
@@ -49,20 +49,24 @@ def command(adapter: Path, out: Path, base: str, anchor: str | None, as_json: bo
             f"{measured.fingerprint.hidden_size:,}; it calls its base {read.base or 'nothing'}",
         )
     place, exact = choose_anchor(anchor, read, text_head(measured.source))
-    name = (
-        base.removeprefix("hf:").partition("@")[0].rsplit("/", 1)[-1]
-        if base.startswith("hf:")
-        else measured.source.name
-    )
-    files = draft_release(read, (adapter / CONFIG).read_bytes(), base=name, anchor=place, exact=exact)
+    name = base.partition("@")[0].rpartition("/")[2] if base.startswith("hf:") else measured.source.name
+    files = draft_release(read, base=name, anchor=place, exact=exact)
     with new_folder(out) as made:
         for file, data in files.items():
             (made / file).write_bytes(data)
     if not exact:
         warn(f"it was trained at another place than {place}: measure it there before you publish it")
     note(f"fill in {out}/patch.toml, check {out}/training.json, and measure claims.json; then `patchpm pack {out}`")
+    longest = max(read.matrix.norms())
+    note(f"its longest row has a norm of {longest:.3g}; the policy bounds it against the base's when it is applied")
     emit(
-        {"folder": str(out), "tokens": read.matrix.tokens, "anchor": place, "same_place": exact},
+        {
+            "folder": str(out),
+            "tokens": read.matrix.tokens,
+            "anchor": place,
+            "same_place": exact,
+            "longest_row": longest,
+        },
         lambda: line(f"imported {read.matrix.tokens} tokens at {place} into {out}"),
         as_json=as_json,
     )

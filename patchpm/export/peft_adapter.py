@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from patchpm.errors import CannotError, IntegrityError
-from patchpm.model.outside_json import read_object
+from patchpm.model.outside_json import parse_object
 from patchpm.model.safetensors_file import read_safetensors
 from patchpm.model.stored_tensor import read_exactly, reading
 from patchpm.patch import strict_json
+from patchpm.patch.digest import Digest
 from patchpm.patch.manifest import ANCHORS, DTYPES
 from patchpm.patch.prefix import PrefixMatrix
 from patchpm.patch.release import MAX_BYTES, PREFIX
@@ -52,6 +53,8 @@ class PeftAdapter:
     """Version of PEFT that wrote it, where it says so; else empty."""
     anchor: str | None
     """Where its rows were trained, if patchpm exported it; None for what PEFT trained, which is position 0."""
+    description: Digest
+    """Of its `adapter_config.json`."""
 
 
 def read_adapter(folder: Path) -> PeftAdapter:
@@ -61,7 +64,11 @@ def read_adapter(folder: Path) -> PeftAdapter:
         CannotError: `adapter-unsupported` for another method or task, `pickled-weights`, `unreadable-file`.
         IntegrityError: `malformed-adapter`, `malformed-safetensors`, `truncated-weights`.
     """
-    config = read_object(folder / CONFIG, max_bytes=_MAX_CONFIG, code="malformed-adapter")
+    with reading(folder / CONFIG), (folder / CONFIG).open("rb") as file:
+        described = file.read(_MAX_CONFIG + 1)
+    if len(described) > _MAX_CONFIG:
+        raise _malformed(f"{CONFIG} has more than {_MAX_CONFIG:,} bytes")
+    config = parse_object(described, source=CONFIG, code="malformed-adapter")
     _check_method(config)
     if not (folder / WEIGHTS).is_file() and (folder / "adapter_model.bin").exists():
         raise CannotError(
@@ -77,7 +84,11 @@ def read_adapter(folder: Path) -> PeftAdapter:
             f"{CONFIG} means {stated[0]} x {stated[1]}, {WEIGHTS} has {matrix.tokens} x {matrix.hidden_size}"
         )
     return PeftAdapter(
-        matrix, _text(config, "base_model_name_or_path"), _text(config, "peft_version"), _anchor(folder / WEIGHTS)
+        matrix,
+        _text(config, "base_model_name_or_path"),
+        _text(config, "peft_version"),
+        _anchor(folder / WEIGHTS),
+        Digest.of(described),
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from patchpm.errors import UsageError
 from patchpm.export.peft_adapter import PeftAdapter
 from patchpm.patch import strict_json
-from patchpm.patch.digest import Digest
 from patchpm.patch.packing import DESCRIPTION, TRAINING
 from patchpm.patch.prefix import inspect_prefix, write_prefix
 from patchpm.patch.release import PREFIX
@@ -47,12 +46,11 @@ def choose_anchor(wanted: str | None, adapter: PeftAdapter, text_head: tuple[int
     return str(wanted or trained), wanted is None or wanted == trained
 
 
-def draft_release(adapter: PeftAdapter, config: bytes, *, base: str, anchor: str, exact: bool) -> dict[str, bytes]:
+def draft_release(adapter: PeftAdapter, *, base: str, anchor: str, exact: bool) -> dict[str, bytes]:
     """Make `prefix.safetensors`, and drafts of `patch.toml` and `training.json`; claims must be measured.
 
     Args:
         adapter: What was read.
-        config: The bytes of its `adapter_config.json`, which stand for the recipe.
         base: Name of the base model.
         anchor: Where the prefix is to stand.
         exact: Whether it was trained there.
@@ -65,7 +63,7 @@ def draft_release(adapter: PeftAdapter, config: bytes, *, base: str, anchor: str
     inspect_prefix(prefix)
     training: strict_json.JsonValue = {
         "method": "prompt tuning with peft",
-        "recipe": str(Digest.of(config)),
+        "recipe": str(adapter.description),
         "teacher": "not known",
         "seed": 0,
         "code": f"peft {adapter.made_by}".strip(),

@@ -5,23 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from itertools import accumulate
 from types import TracebackType
 from typing import Any
 
 import torch
 from torch import nn
 
-from patchpm.errors import CannotError, IntegrityError, UsageError
+from patchpm.errors import IntegrityError, UsageError
 from patchpm.model.causal_lm import Tokenizer
+from patchpm.model.composition import Composition, Compositions
 from patchpm.model.declared import DeclaredSet, twin
 from patchpm.model.forward_proof import largest_difference
 from patchpm.model.loaded import LoadedPatch, PatchSet
-from patchpm.model.placement import Placement, Run
 from patchpm.model.prefilled import Openings, Prefilled
-from patchpm.model.start_guard import StartGuard, Watch
-from patchpm.model.system_start import place_at_system_start
-from patchpm.model.text_start import place_at_text_start
+from patchpm.model.start_guard import StartGuard
 from patchpm.model.virtual_tokens import VirtualTokens
 from patchpm.model.virtual_vocabulary import VirtualVocabulary, in_place
 from patchpm.patch.digest import Digest
@@ -44,28 +41,20 @@ class Verification:
     """Between the logits by token ids and by explicit embeddings."""
 
 
-@dataclass(frozen=True)
-class _Composition:
-    patches: PatchSet
-    run: Run
-    placement: Placement
-
-
 class Applied:
     """Patches applied to a model and its tokenizer, made by `patchpm.model.apply.attach`.
 
     Model and tokenizer stay the same objects and are used as ever. Use it as a context manager, or call `remove`.
 
     Several threads may generate at once. Switching (`use`, `disabled`, `remove`) changes the one model for all of them,
-    so no generation may be under way then; and token ids or caches made under one set must not be used under another.
+    so no generation may be under way then. Token ids and caches made under one set are refused under another; `several`
+    serves many sets at once, without switching.
     """
 
     def __init__(self, model: nn.Module, tokenizer: Tokenizer, patches: Sequence[LoadedPatch], anchor: str) -> None:
         self._model, self._tokenizer = model, tokenizer
-        self._patches, self._anchor = tuple(patches), anchor
-        self._names = {str(patch.name): patch for patch in patches}
-        self._compositions: dict[tuple[str, ...], _Composition] = {}
-        self._active: _Composition | None = None
+        self._anchor = anchor
+        self._active: Composition | None = None
         rows = torch.cat([patch.rows.float() for patch in patches])
         with ExitStack() as undo:
             self._tokens = VirtualTokens(tokenizer, rows.shape[0])
@@ -79,7 +68,8 @@ class Applied:
                 undo.callback(hook.remove)
             self._openings = Openings(model, self._guard)
             undo.callback(self._openings.forget)
-            self._set(self._compose(tuple(self._names)))
+            self._compositions = Compositions(tokenizer, self._tokens, patches, anchor)
+            self._set(self._compositions.of(self._compositions.names))
             self._undo = undo.pop_all()
         self._removed = False
 
@@ -91,7 +81,8 @@ class Applied:
     @property
     def anchor_note(self) -> str:
         """What is special about the place in this chat template; empty where nothing is."""
-        return "" if self._active is None else self._active.placement.note
+        placement = None if self._active is None else self._active.placement
+        return "" if placement is None else placement.note
 
     @property
     def patches(self) -> tuple[LoadedPatch, ...]:
@@ -119,7 +110,7 @@ class Applied:
         self._require()
         if not names:
             raise UsageError("no-patches", "use() needs the names of patches", next="for none, use disabled()")
-        with self._switched(self._compose(self._known(names))):
+        with self._switched(self._compositions.of(names)):
             yield self
 
     @contextmanager
@@ -154,17 +145,13 @@ class Applied:
         self._require()
         if not sets:
             raise UsageError("no-patches", "several() needs at least one set", next="for none, use disabled()")
-        compositions = {
-            label: self._compose(known) if (known := self._known(names)) else None for label, names in sets.items()
-        }
         declared, watches = {}, []
-        for label, composition in compositions.items():
+        for label, names in sets.items():
+            composition = self._compositions.of(names)
             tokenizer = self._twin(composition)
-            patches = composition.patches if composition else PatchSet(self._anchor, ())
-            declared[label] = DeclaredSet(tokenizer, patches)
-            watches.append(self._watch(tokenizer, composition))
-        active = self._active or next(iter(filter(None, compositions.values())), None)
-        with self._switched(active):
+            declared[label] = DeclaredSet(tokenizer, composition.patches)
+            watches.append(self._compositions.watch(tokenizer, composition))
+        with self._switched(self._active or self._compositions.of(())):
             self._guard.watches = tuple(watches)
             yield declared
 
@@ -205,8 +192,8 @@ class Applied:
                 `patch-ineffective`.
         """
         self._require()
-        active = self._active
-        if active is None:
+        placement = None if self._active is None else self._active.placement
+        if placement is None:
             raise IntegrityError(
                 "patches-disabled", "the patches are disabled", next="leave the disabled() block first"
             )
@@ -214,20 +201,20 @@ class Applied:
         self._tokens.check()
         if not all(in_place(hook) for hook in self._hooks):
             raise IntegrityError("patch-removed", "the guard is gone", why="a hook of it was removed from the model")
-        if not active.placement.stands(self._tokenizer) or not active.placement.proves(self._tokenizer):
+        if not placement.stands(self._tokenizer) or not placement.proves(self._tokenizer):
             raise IntegrityError(
                 "template-overridden",
                 "the tokenizer no longer puts the patches' prefix where it was proven to stand",
                 why="its chat template, post-processor or tokens were changed after the patches were applied",
                 next="call remove() and apply the patches again",
             )
-        difference = largest_difference(self._model, self._vocabulary, self._guard, ids=active.placement.example)
+        difference = largest_difference(self._model, self._vocabulary, self._guard, ids=placement.example)
         return Verification(
             digest=self.digest,
             anchor=self._anchor,
             patches=tuple(str(patch.name) for patch in self.patches),
             tokens=self.tokens,
-            probes=active.placement.probes,
+            probes=placement.probes,
             largest_difference=difference,
         )
 
@@ -248,7 +235,7 @@ class Applied:
         self.remove()
 
     @contextmanager
-    def _switched(self, to: _Composition | None) -> Iterator[None]:
+    def _switched(self, to: Composition | None) -> Iterator[None]:
         before, watches = self._active, self._guard.watches
         self._set(to)
         try:
@@ -258,63 +245,20 @@ class Applied:
                 self._set(before)
                 self._guard.watches = watches
 
-    def _set(self, to: _Composition | None) -> None:
+    def _set(self, to: Composition | None) -> None:
         self._tokens.restore_anchor(self._tokenizer)
         self._vocabulary.switch(on=to is not None)
         self._active, self._guard.watches = to, ()
         if to is not None:
-            to.placement.install(self._tokenizer)
-            self._guard.watches = (self._watch(self._tokenizer, to),)
+            to.install(self._tokenizer)
+            self._guard.watches = (self._compositions.watch(self._tokenizer, to),)
 
-    def _watch(self, tokenizer: Tokenizer, composition: _Composition | None) -> Watch:
-        """What the guard demands where a composition is meant, or the base alone."""
-        placement, run = (composition.placement, composition.run.ids) if composition else (None, ())
-        return Watch(tokenizer, placement, run, self._tokens.first, self._tokens.end)
-
-    def _compose(self, names: tuple[str, ...]) -> _Composition:
-        if names not in self._compositions:
-            run = self._run(names)
-            placement: Placement
-            if self._anchor == "text-start":
-                placement = place_at_text_start(self._tokenizer, self._tokens.base_processor, run)
-            elif self._tokens.base_template is None:
-                raise CannotError(
-                    "anchor-not-found",
-                    "the tokenizer has no chat template",
-                    why="at system-start, the template puts the prefix into the conversation",
-                    next="apply the patches at text-start, if they are made for it",
-                )
-            else:
-                placement = place_at_system_start(self._tokenizer, self._tokens.base_template, run)
-            patches = PatchSet(self._anchor, tuple(self._names[name] for name in names))
-            self._compositions[names] = _Composition(patches, run, placement)
-        return self._compositions[names]
-
-    def _twin(self, composition: _Composition | None) -> Tokenizer:
+    def _twin(self, composition: Composition) -> Tokenizer:
         """A tokenizer for one set beside others."""
         made = twin(self._tokenizer)
         self._tokens.restore_anchor(made)
-        if composition is not None:
-            composition.placement.install(made)
+        composition.install(made)
         return made
-
-    def _known(self, names: Sequence[str | PatchName]) -> tuple[str, ...]:
-        wanted = tuple(str(name) for name in names)
-        for name in wanted:
-            if name not in self._names:
-                raise UsageError("unknown-patch", f"{name} is not applied", why=f"applied are {', '.join(self._names)}")
-            if wanted.count(name) > 1:
-                raise UsageError("duplicate-patch", f"{name} is given twice", why="a patch stands once in a set")
-        return wanted
-
-    def _run(self, names: tuple[str, ...]) -> Run:
-        """The tokens of the named patches with their separators."""
-        starts = dict(zip(self._names, accumulate((p.tokens for p in self._patches), initial=0), strict=False))
-        patches = [self._names[name] for name in names]
-        return self._tokens.run(
-            (range(starts[str(patch.name)], starts[str(patch.name)] + patch.tokens), patch.separator)
-            for patch in patches
-        )
 
     def _require(self) -> None:
         if self._removed:

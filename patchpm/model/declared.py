@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import cast
 
 from patchpm.model.causal_lm import Tokenizer, backend_of, set_backend
 from patchpm.model.loaded import LoadedPatch, PatchSet
@@ -40,6 +39,6 @@ class DeclaredSet:
 
 def twin(tokenizer: Tokenizer) -> Tokenizer:
     """A second tokenizer with the same tokens, whose template and post-processor can be others."""
-    made = cast("Tokenizer", copy.copy(tokenizer))
+    made = copy.copy(tokenizer)
     set_backend(made, copy.deepcopy(backend_of(tokenizer)))
     return made

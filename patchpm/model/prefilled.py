@@ -143,7 +143,7 @@ class Openings:
             output = self._model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=True, return_dict=True)
         cache = output.get(self._cache_name)
         layers = getattr(cache, "layers", ())
-        if not layers or not all(isinstance(layer.keys, torch.Tensor) for layer in layers):
+        if not layers or not all(isinstance(getattr(layer, "keys", None), torch.Tensor) for layer in layers):
             raise CannotError(
                 "cache-unsupported",
                 f"the cache of {type(self._model).__name__} cannot be filled beforehand",

@@ -67,7 +67,7 @@ class Watch:
         virtual = [place for place, token in enumerate(ids) if self.first <= token < self.end]
         if self.placement is None:
             if virtual:
-                raise _broken("prefix-missing", "no patches are meant here", "a part of a prefix is there")
+                raise _broken("prefix-misplaced", "a prefix token stands where no patch is meant", "")
             return
         if not virtual:
             raise _broken("prefix-missing", "the patches' prefix is missing in the input", "no prefix token is there")
@@ -125,7 +125,8 @@ class StartGuard:
         """The watch that a sequence meets, given from its first token that is not padding.
 
         Raises:
-            IntegrityError: `prefix-missing`, `prefix-misplaced`, `prefix-repeated`, `template-overridden`.
+            IntegrityError: `prefix-missing`, `prefix-misplaced`, `prefix-repeated`, `template-overridden`; where there
+                are several watches, `set-undeclared`.
         """
         faults = []
         for watch in self.watches:
@@ -136,8 +137,10 @@ class StartGuard:
                 faults.append(fault)
             else:
                 return watch
-        # Of several, the one that saw a whole prefix has the most to say.
-        raise max(faults, key=lambda fault: fault.code != "prefix-missing")
+        if len(faults) == 1:
+            raise faults[0]
+        why = "; ".join(sorted({fault.what for fault in faults}))
+        raise _broken("set-undeclared", "the input is of none of the declared patch sets", why)
 
     def began(self, watches: Iterable[Watch]) -> Began:
         """The mark for sequences that met these watches."""

@@ -100,3 +100,17 @@ def test_the_base_answers_as_ever_beside_the_patches(real: Real) -> None:
     before, after = session.compare([{"role": "user", "content": USERS[0]}], max_new_tokens=12)
     assert "Paris" in before.text
     assert after.prompt_tokens == before.prompt_tokens + 40
+
+
+def test_a_prefilled_batch_gives_the_logits_that_it_gives_without(real: Real) -> None:
+    batch = real.batch()
+    runs = [
+        real.model.generate(
+            **inputs, max_new_tokens=STEPS, do_sample=False, return_dict_in_generate=True, output_logits=True
+        )
+        for inputs in (batch, real.applied.prefilled(batch))
+    ]
+    width = batch["input_ids"].shape[1]
+    plain, prefilled = (out.sequences[:, width:].tolist() for out in runs)
+    assert prefilled == plain
+    assert (torch.stack(runs[1].logits) - torch.stack(runs[0].logits)).abs().max() < 5e-5
