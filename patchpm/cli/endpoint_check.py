@@ -98,15 +98,9 @@ def _show(reference: Reference, finding: Finding, statement: Statement | None) -
     rows = []
     if finding.distances:
         kind = "texts" if finding.by_text else "first tokens"
-        near = ", ".join(f"{told(served)} {value:.3f}" for served, value in finding.distances[:_SHOWN])
-        rows.append((mark("pass" if finding.right else "fail"), kind, f"{finding.probes} probes; distances: {near}"))
-        rows.append(
-            (
-                mark("pass" if finding.distances[0][1] <= finding.threshold else "fail"),
-                "threshold",
-                f"{finding.threshold:.3f}",
-            )
-        )
+        near = ", ".join(f"{value:.3f} from {told(served)}" for served, value in finding.distances[:_SHOWN])
+        detail = f"{finding.probes} probes; {near}; up to {finding.threshold:.3f} counts"
+        rows.append((mark("pass" if finding.right else "fail"), kind, detail))
     status, words = _COUNTED[finding.counts]
     rows.append((mark(status), "prompt tokens", words))
     if statement is not None:

@@ -14,14 +14,17 @@ _LEAST_NOISE: Final = 0.01
 """Noise below this is not told from none."""
 _ABOVE_NOISE: Final = 3.0
 _SHARE: Final = 0.5
+_NEARLY: Final = 0.6
+"""Share of the best worst case that more probes may cost."""
 
 Rows = Sequence[Sequence[float]]
 """Distances from the right set's answers: a row for each probe of the pool, a column for each thing compared with."""
 
 
 def choose(separations: Rows, noises: Rows, *, fewest: int = FEWEST, most: int = MOST) -> tuple[int, ...]:
-    """Pick probes one by one, each time the one that makes the worst case best, and keep the best number of them.
+    """Pick probes one by one, each time the one that makes the worst case best, and keep as many as do nearly as well.
 
+    More probes than the best few are kept for what nobody measured: another patch may agree on three, hardly on eight.
     The worst case is the nearest alternative, measured in the largest noise: the mean distance over the probes to that
     alternative, divided by the mean distance that fewer bits make.
 
@@ -42,7 +45,8 @@ def choose(separations: Rows, noises: Rows, *, fewest: int = FEWEST, most: int =
         chosen.append(best)
         scores.append(_worth(chosen, separations, noises))
     counts = range(min(fewest, len(chosen)), len(chosen) + 1)
-    return tuple(chosen[: max(counts, key=lambda count: (scores[count - 1], count))])
+    enough = _NEARLY * max(scores[count - 1] for count in counts)
+    return tuple(chosen[: max(count for count in counts if scores[count - 1] >= enough)])
 
 
 def nearest(separations: Rows, chosen: Sequence[int]) -> float:

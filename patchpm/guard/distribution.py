@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Final
 
 TOP: Final = 20
@@ -36,16 +37,26 @@ class Distribution:
     def distance(self, other: Distribution) -> float:
         """How far `other` is: the mean difference of log-probability, over what either holds among its likeliest.
 
-        Both lists are cut to the length of the shorter. A token that one of them lacks is taken to be as likely there
-        as its last one, which it can be at most.
+        1. Both lists are cut to the length of the shorter, and brought to a sum of 1. Nearly all of the probability is
+           in them, but for engines that count tokens which they suppress: in llama.cpp those of a prefix take part, and
+           leave a millionth to all others.
+        2. A token that one of them lacks is taken to be as likely there as its last one, which it can be at most.
         """
         length = min(len(self.tokens), len(other.tokens))
         if not length:
             return 0.0
-        mine, theirs = dict(self.tokens[:length]), dict(other.tokens[:length])
-        floors = self.tokens[length - 1][1], other.tokens[length - 1][1]
-        found = [abs(mine.get(text, floors[0]) - theirs.get(text, floors[1])) for text in mine.keys() | theirs.keys()]
-        return sum(found) / len(found)
+        mine, theirs = _normal(self.tokens[:length]), _normal(other.tokens[:length])
+        floors = min(mine.values()), min(theirs.values())
+        return fmean(
+            abs(mine.get(text, floors[0]) - theirs.get(text, floors[1])) for text in mine.keys() | theirs.keys()
+        )
+
+
+def _normal(tokens: Sequence[tuple[str, float]]) -> dict[str, float]:
+    """The tokens as if there were no others."""
+    highest = max(value for _, value in tokens)
+    whole = highest + math.log(sum(math.exp(value - highest) for _, value in tokens))
+    return {text: value - whole for text, value in tokens}
 
 
 def _either(one: float, other: float) -> float:
