@@ -91,6 +91,8 @@ class Engine:
             count = self._count(body)
         except TemplateError as error:
             return JSONResponse({"error": {"message": str(error), "type": "BadRequestError", "code": 400}}, 400)
+        if not body.get("stream") and self.dies_after is not None and body.get("max_tokens") != 1:
+            return StreamingResponse(_broken(), media_type="application/json")
         if not body.get("stream"):
             await asyncio.sleep(self.pause)
             return JSONResponse(self._whole(body, count))
@@ -144,3 +146,8 @@ class Engine:
 
 def _event(fields: dict[str, Any]) -> bytes:
     return b"data: " + json.dumps({"object": "chat.completion.chunk", **fields}).encode() + b"\n\n"
+
+
+async def _broken() -> AsyncIterator[bytes]:
+    yield b"{"
+    raise RuntimeError("the engine dies")

@@ -148,7 +148,11 @@ def test_cutting_the_prefix_off(fields: dict[str, Any]) -> None:
 @pytest.mark.parametrize("key", [None, "", "key-of-zoe", "key-of-ann ", "KEY-OF-ANN", "key-of-ann\tkey-of-bob"])
 def test_other_tenants_key(key: str | None) -> None:
     with running(tenants({"ann": (patch("acme/a"),), "bob": ()})) as gateway:
-        for call in (gateway.chat(key=key), gateway.get("/v1/models", key=key), gateway.get("/.well-known/patchpm", key=key)):
+        for call in (
+            gateway.chat(key=key),
+            gateway.get("/v1/models", key=key),
+            gateway.get("/.well-known/patchpm", key=key),
+        ):
             if key == "key-of-ann ":
                 assert call.status == 200  # white space around a header's value is no part of it
                 continue
@@ -183,7 +187,15 @@ def test_model_name_switching() -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        *("/v1/completions", "/v1/embeddings", "/v1/responses", "/v1/messages", "/generate", "/tokenize", "/detokenize"),
+        *(
+            "/v1/completions",
+            "/v1/embeddings",
+            "/v1/responses",
+            "/v1/messages",
+            "/generate",
+            "/tokenize",
+            "/detokenize",
+        ),
         *("/v1/chat/completions/batch", "/v1/chat/completions/", "/v1/load_lora_adapter", "/inference/v1/generate"),
         *("/v1/chat//completions", "//v1/chat/completions", "/v1/../v1/completions", "/V1/chat/completions"),
         *("/pooling", "/score", "/rerank", "/classify", "/invocations", "/v1/chat/completions/render", "/sleep"),
@@ -243,7 +255,10 @@ def test_header_smuggling(headers: bytes) -> None:
     with running(everybody(patch("acme/a"))) as gateway:
         found = raw(
             gateway,
-            b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + headers + b"\r\n0\r\n\r\n" + inner,
+            b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+            + headers
+            + b"\r\n0\r\n\r\n"
+            + inner,
         )
         assert found.startswith((b"HTTP/1.1 400", b"HTTP/1.1 4"))
         assert not gateway.engine.chats

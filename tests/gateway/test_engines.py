@@ -50,14 +50,7 @@ def test_an_engine_that_cannot_be_reached_costs_no_request() -> None:
 
 
 def test_a_request_that_an_engine_dies_of_kills_at_most_one_more() -> None:
-    class Dying(Engine):
-        async def _chat(self, request):  # type: ignore[no-untyped-def]
-            answer = await super()._chat(request)
-            if self.bodies[-1].get("max_tokens") != 1:
-                request.scope["extensions"]["die"]()
-            return answer
-
-    dying = [Dying(engine_template(tiny.tokenizer())) for _ in range(3)]
+    dying = [engine(dies_after=0) for _ in range(3)]
     with running(everybody(patch("acme/a")), *dying) as gateway:
         answer = gateway.chat()
         assert (answer.status, answer.error) == (502, "engine_failed")

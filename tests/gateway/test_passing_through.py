@@ -27,7 +27,9 @@ def test_each_word_of_a_stream_arrives_when_the_engine_says_it() -> None:
         gateway.engine.pause = 0.1
         body = json.dumps({"model": "base", "messages": HELLO, "stream": True}).encode()
         headers = {"Content-Type": "application/json"}
-        answer = HTTP.request("POST", gateway.url + "/v1/chat/completions", body=body, headers=headers, preload_content=False)
+        answer = HTTP.request(
+            "POST", gateway.url + "/v1/chat/completions", body=body, headers=headers, preload_content=False
+        )
         times = [time.monotonic() for _ in answer.stream(65536)]
         assert len(times) >= 3
         assert times[-1] - times[0] > 0.15
