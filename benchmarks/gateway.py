@@ -2,7 +2,8 @@
 
 The engine is a small server that says a word every 20 ms and counts as an engine must, so that nothing but the gateway
 is seen; `--engine URL` measures one that runs instead, a vLLM started as `patchpm serve --write-template` says.
-Direct requests and those through the gateway take turns. The project must be locked and installed.
+Direct requests and those through the gateway take turns, and streams of one round begin at random moments of it.
+The project must be locked and installed.
 
     python benchmarks/gateway.py latency --project DIR [--streams 1 16 64] [--rounds 5] [--engine URL --model NAME]
     python benchmarks/gateway.py tenants --project DIR --project DIR [--requests 10000]
@@ -161,47 +162,67 @@ def wait_for(popen: subprocess.Popen[bytes], url: str) -> None:
 
 
 @contextmanager
-def gateway(folder: Path, *arguments: str) -> Iterator[str]:
-    """`patchpm serve`, once an engine is ready; yields its address."""
+def gateway(folder: Path, *arguments: str) -> Iterator[tuple[int, str]]:
+    """`patchpm serve`, once an engine is ready; yields its process and its address."""
     port = str(free_port())
     with process(
         *("-m", "patchpm", "serve", "--port", port, "--on-mismatch", "alarm", *arguments),
         ready="engine ready",
         log=folder / "gateway.log",
-    ):
-        yield f"http://127.0.0.1:{port}"
+    ) as (popen, _):
+        yield popen.pid, f"http://127.0.0.1:{port}"
 
 
-async def stream(client: aiohttp.ClientSession, url: str, key: str | None = None, model: str = "m") -> tuple[float, float, bytes]:
-    """One streamed chat: seconds to the first word and to the end, and all that was said."""
+async def stream(
+    client: aiohttp.ClientSession, url: str, model: str = "m", *, within: float = 0
+) -> tuple[float, float, bytes]:
+    """One streamed chat, begun `within` seconds: seconds to the first word and to the end, and all that was said."""
+    await asyncio.sleep(random.uniform(0, within))
     began = time.perf_counter()
     first = 0.0
     said = b""
-    headers = {} if key is None else {"authorization": f"Bearer {key}"}
-    body = {"model": model, "messages": HELLO, "stream": True, "max_tokens": WORDS, "temperature": 0, "ignore_eos": True}
-    async with client.post(url + CHAT, json=body, headers=headers) as answer:
+    body = {
+        "model": model,
+        "messages": HELLO,
+        "stream": True,
+        "max_tokens": WORDS,
+        "temperature": 0,
+        "ignore_eos": True,
+    }
+    async with client.post(url + CHAT, json=body) as answer:
         async for data in answer.content.iter_any():
             first = first or time.perf_counter() - began
             said += data
     return first, time.perf_counter() - began, said
 
 
-async def latency(direct: str, through: str, streams: Sequence[int], rounds: int, model: str) -> list[dict[str, Any]]:
-    """Direct and through the gateway in turns, with so many streams at once."""
-    found = []
+async def latency(direct: str, through: str, pid: int, streams: Sequence[int], rounds: int, model: str) -> None:
+    """Direct and through the gateway in turns, with so many streams at once; `pid` is the gateway."""
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=None)) as client:
         for count in streams:
             seen: dict[str, list[tuple[float, float, bytes]]] = {direct: [], through: []}
+            busy = 0.0
             for number in range(-1, rounds):
+                if number == 0:
+                    busy = cpu_seconds(pid)
                 for url in (direct, through):
-                    batch = await asyncio.gather(*(stream(client, url, model=model) for _ in range(count)))
+                    batch = await asyncio.gather(
+                        *(stream(client, url, model, within=WORDS * PAUSE * (count > 1)) for _ in range(count))
+                    )
                     if number >= 0:
                         seen[url] += batch
             assert all(said.endswith(b"data: [DONE]\n\n") for batch in seen.values() for _, _, said in batch)
-            found += [row("first word", count, 0, seen, direct, through), row("whole answer", count, 1, seen, direct, through)]
-            print(json.dumps(found[-2]), json.dumps(found[-1]), sep="\n", flush=True)
-    return found
+            spent = (cpu_seconds(pid) - busy) / len(seen[through]) * 1000
+            for index, what in enumerate(("first word", "whole answer")):
+                print(json.dumps(row(what, count, index, seen, direct, through)))
+            print(json.dumps({"what": "CPU ms an answer", "streams": count, "gateway": round(spent, 2)}), flush=True)
+
+
+def cpu_seconds(pid: int) -> float:
+    """What a process has used so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def row(
@@ -210,7 +231,7 @@ def row(
     """Milliseconds."""
     figures = {}
     for name, url in (("direct", direct), ("gateway", through)):
-        times = [one[index] * 1000 for one in seen[url]]
+        times = [(first, whole)[index] * 1000 for first, whole, _ in seen[url]]
         figures[name] = {"p50": median(times), "p99": quantiles(times, n=100)[98] if len(times) > 1 else times[0]}
     added = {key: round(figures["gateway"][key] - figures["direct"][key], 2) for key in ("p50", "p99")}
     rounded = {name: {key: round(value, 2) for key, value in pair.items()} for name, pair in figures.items()}
@@ -294,17 +315,17 @@ def main() -> None:
                     for index, key in enumerate(keys)
                 )
             )
-            url = stack.enter_context(gateway(folder, "--tenants", str(file), *upstreams))
+            _, url = stack.enter_context(gateway(folder, "--tenants", str(file), *upstreams))
             began = time.perf_counter()
             found = asyncio.run(mixed(url, keys, options.requests))
             print(json.dumps({**found, "tenants": len(keys), "seconds": round(time.perf_counter() - began, 1)}))
             return
-        url = stack.enter_context(gateway(folder, "--project", str(projects[0]), *upstreams))
+        pid, url = stack.enter_context(gateway(folder, "--project", str(projects[0]), *upstreams))
         if options.what == "killed":
             time.sleep(3)  # until both are ready
             print(json.dumps(asyncio.run(killed(url, made[0][0], options.streams[0]))))
         else:
-            asyncio.run(latency(urls[0], url, options.streams, options.rounds, options.model))
+            asyncio.run(latency(urls[0], url, pid, options.streams, options.rounds, options.model))
 
 
 if __name__ == "__main__":
