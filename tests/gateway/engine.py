@@ -1,4 +1,4 @@
-"""A small engine that behaves as vLLM's chat endpoint does, as far as a gateway can see. It stands for it in quick tests.
+"""A small engine that behaves as vLLM's chat endpoint does, as far as a gateway can see; for quick tests.
 
 It reads embeddings as vLLM does, renders the template of `engine_template` with a placeholder for them, and counts.
 """
@@ -91,6 +91,8 @@ class Engine:
             count = self._count(body)
         except TemplateError as error:
             return JSONResponse({"error": {"message": str(error), "type": "BadRequestError", "code": 400}}, 400)
+        if not body.get("stream") and self.dies_after is not None and body.get("max_tokens") != 1:
+            return StreamingResponse(_broken(), media_type="application/json")
         if not body.get("stream"):
             await asyncio.sleep(self.pause)
             return JSONResponse(self._whole(body, count))
@@ -144,3 +146,8 @@ class Engine:
 
 def _event(fields: dict[str, Any]) -> bytes:
     return b"data: " + json.dumps({"object": "chat.completion.chunk", **fields}).encode() + b"\n\n"
+
+
+async def _broken() -> AsyncIterator[bytes]:
+    yield b"{"
+    raise RuntimeError("the engine dies")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from patchpm.gateway.engine_template import engine_template
 from tests.gateway.builders import Gateway, everybody, patch, running, served
@@ -10,14 +11,14 @@ from tests.gateway.engine import Engine
 from tests.model import tiny
 
 
-def engine(**fields: object) -> Engine:
+def engine(**fields: Any) -> Engine:
     made = Engine(engine_template(tiny.tokenizer()))
     for name, value in fields.items():
         setattr(made, name, value)
     return made
 
 
-def at_once(gateway: Gateway, count: int, **fields: object) -> list[int]:
+def at_once(gateway: Gateway, count: int, **fields: Any) -> list[int]:
     with ThreadPoolExecutor(count) as pool:
         return [answer.status for answer in pool.map(lambda _: gateway.chat(**fields), range(count))]
 
@@ -50,14 +51,7 @@ def test_an_engine_that_cannot_be_reached_costs_no_request() -> None:
 
 
 def test_a_request_that_an_engine_dies_of_kills_at_most_one_more() -> None:
-    class Dying(Engine):
-        async def _chat(self, request):  # type: ignore[no-untyped-def]
-            answer = await super()._chat(request)
-            if self.bodies[-1].get("max_tokens") != 1:
-                request.scope["extensions"]["die"]()
-            return answer
-
-    dying = [Dying(engine_template(tiny.tokenizer())) for _ in range(3)]
+    dying = [engine(dies_after=0) for _ in range(3)]
     with running(everybody(patch("acme/a")), *dying) as gateway:
         answer = gateway.chat()
         assert (answer.status, answer.error) == (502, "engine_failed")
