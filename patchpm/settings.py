@@ -28,6 +28,8 @@ SERVER_OPTIONS = "PATCHPM_SERVER_OPTIONS"
 """How `patchpm registry serve` tells its workers what to do; JSON."""
 SERVER_LOG_LEVEL = "PATCHPM_SERVER_LOG_LEVEL"
 """The same for what they log."""
+UPSTREAM_KEY = "PATCHPM_UPSTREAM_KEY"
+"""The API key that the engines behind `patchpm serve` want."""
 CI = "CI"
 """When `1` or `true`: a bare `patchpm install` is `--frozen`."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,13 +12,12 @@ import click
 
 from patchpm.atomic_write import explained
 from patchpm.cli.extra import needs_extra
+from patchpm.cli.listening import listening, shown
 from patchpm.cli.output import note
-from patchpm.errors import CannotError
 from patchpm.settings import SERVER_LOG_LEVEL, SERVER_OPTIONS, Folders
 
 _LAST_SECONDS = 10
 """How long requests that are running when the server is told to stop may still take."""
-_BACKLOG = 2048
 
 
 def store_options(function: click.decorators.FC) -> click.decorators.FC:
@@ -98,9 +96,9 @@ def serve_command(
         from uvicorn import Config, Server
         from uvicorn.supervisors import Multiprocess
 
+        from patchpm.json_log import REGISTRY_LOG, log_to_stderr
         from patchpm.server.accounts import first_token
         from patchpm.server.app import build_app
-        from patchpm.server.log import log_to_stderr
         from patchpm.server.metrics import MULTIPROCESS
         from patchpm.server.site import MEBIBYTE, Limits, Options, open_site
 
@@ -110,9 +108,9 @@ def serve_command(
         closed=closed,
         limits=Limits(file=max_file * MEBIBYTE),
     )
-    with _listening(host, port) as listening, ExitStack() as stack:
+    with listening(host, port) as opened, ExitStack() as stack:
         site = open_site(options)
-        log_to_stderr(log_level)
+        log_to_stderr(REGISTRY_LOG, log_level)
         token = first_token(site.accounts)
         if token is not None:
             note(f"made the user admin; this token is shown once and kept nowhere: {token}")
@@ -126,40 +124,12 @@ def serve_command(
             "timeout_keep_alive": 30,
             "timeout_graceful_shutdown": _LAST_SECONDS,
         }
-        shown = f"[{host}]" if ":" in host else host
-        note(f"serving at http://{shown}:{listening.getsockname()[1]}; stop with Ctrl-C")
+        note(f"serving at {shown(host, opened)}; stop with Ctrl-C")
         if workers == 1:
-            Server(Config(build_app(site), **shared)).run([listening])
+            Server(Config(build_app(site), **shared)).run([opened])
             return
         os.environ[MULTIPROCESS] = stack.enter_context(tempfile.TemporaryDirectory(prefix="patchpm-metrics-"))
         os.environ[SERVER_OPTIONS] = options.to_json()
         os.environ[SERVER_LOG_LEVEL] = log_level
         config = Config("patchpm.server.app:of_environment", factory=True, workers=workers, **shared)
-        Multiprocess(config, [listening]).run()
-
-
-def _listening(host: str, port: int) -> socket.socket:
-    """A socket at an address.
-
-    Raises:
-        CannotError: `cannot-listen`.
-    """
-    opened = None
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
-        # Without the protocol named, asyncio would leave small answers waiting for acknowledgements.
-        opened = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        opened.bind((host, port))
-        opened.listen(_BACKLOG)
-    except (OSError, UnicodeError) as error:
-        if opened is not None:
-            opened.close()
-        raise CannotError(
-            "cannot-listen",
-            f"the server cannot listen at {host} port {port}",
-            why=getattr(error, "strerror", None) or str(error),
-            next="is another server running there? --port takes another number, and --port 0 any that is free",
-        ) from None
-    opened.set_inheritable(True)
-    return opened
+        Multiprocess(config, [opened]).run()

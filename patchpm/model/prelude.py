@@ -5,7 +5,10 @@ It rewrites `messages` and leaves the template itself as it is. So it works for 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from patchpm.model.conversation import Message
 
 _PRELUDE = """\
 {%%- set patchpm_prefix = %(prefix)s -%%}
@@ -60,6 +63,22 @@ class Anchor:
     """Whether the template drops white space at the start of that message."""
     note: str
     """What a reader must know of the place; empty where it is the start of the system text."""
+
+    def seat(self, messages: Sequence[Message], *, tools: bool) -> tuple[list[Message], int | None]:
+        """Find the message that carries the prefix, as the prelude does.
+
+        Args:
+            messages: A conversation; not changed.
+            tools: Whether it comes with tools.
+
+        Returns:
+            The messages, with the default system turn where they have none, and the index of the carrier; None where
+            there is no such message.
+        """
+        found = list(messages)
+        if self.default is not None and (not found or found[0]["role"] not in self.roles):
+            found.insert(0, {"role": "system", "content": self.default.with_tools if tools else self.default.plain})
+        return found, next((index for index, message in enumerate(found) if message["role"] in self.roles), None)
 
 
 def with_prelude(template: str, anchor: Anchor, prefix: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from patchpm.model.anchor import find_anchor, not_found
 from patchpm.model.causal_lm import Tokenizer, encode
-from patchpm.model.conversation import PROBES, Conversation, Message, prepend
+from patchpm.model.conversation import PROBES, Conversation, prepend
 from patchpm.model.placement import Head, Run
 from patchpm.model.prelude import Anchor, with_prelude
 
@@ -135,16 +135,10 @@ class _Probing:
 
     def _marked(self, probe: Conversation) -> Conversation:
         """The probe with the mark."""
-        messages: list[Message] = list(probe.messages)
-        default = self.anchor.default
-        if default is not None and messages[0]["role"] not in self.anchor.roles:
-            text = default.with_tools if probe.tools else default.plain
-            messages.insert(0, {"role": "system", "content": text})
-        for index, message in enumerate(messages):
-            if message["role"] in self.anchor.roles:
-                content = prepend(message["content"], _MARK, strip=self.anchor.strip)
-                messages[index] = {**message, "content": content}
-                break
+        messages, index = self.anchor.seat(probe.messages, tools=bool(probe.tools))
+        if index is not None:
+            content = prepend(messages[index]["content"], _MARK, strip=self.anchor.strip)
+            messages[index] = {**messages[index], "content": content}
         return replace(probe, messages=tuple(messages))
 
 

@@ -19,8 +19,9 @@ from starlette.routing import BaseRoute, Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
+from patchpm.json_log import REGISTRY_LOG as LOG
+from patchpm.json_log import log_to_stderr
 from patchpm.server.call import KINDS, Answer, Handler
-from patchpm.server.log import LOG, log_to_stderr
 from patchpm.server.refusal import RefusedError, refusal_of
 from patchpm.server.routes import accounts, commits, files, operations, pulls, refs, repos, uploads
 from patchpm.server.site import Options, Site, open_site
@@ -32,7 +33,7 @@ _REPO: Final = "/api/{kind:kind}/{namespace}/{name}"
 
 def of_environment() -> ASGIApp:
     """The application of one of several workers, whose options are in the environment."""
-    log_to_stderr(os.environ[SERVER_LOG_LEVEL])
+    log_to_stderr(LOG, os.environ[SERVER_LOG_LEVEL])
     return build_app(open_site(Options.from_json(os.environ[SERVER_OPTIONS])))
 
 

@@ -11,9 +11,9 @@ from sqlalchemy import Engine, bindparam, update
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
+from patchpm.json_log import REGISTRY_LOG as LOG
 from patchpm.server.database import WRITING
 from patchpm.server.history import Entry
-from patchpm.server.log import LOG
 from patchpm.server.tables import repos
 
 _SECONDS: Final = 10.0

@@ -21,9 +21,10 @@ from sqlalchemy import text
 from uvicorn import Config
 from uvicorn import Server as Uvicorn
 
+from patchpm.json_log import REGISTRY_LOG as LOG
+from patchpm.json_log import JsonLines
 from patchpm.server.accounts import ORG, USER
 from patchpm.server.app import build_app
-from patchpm.server.log import LOG, JsonLines
 from patchpm.server.site import Limits, Options, Site, open_site
 
 SMALL_LIMITS = Limits(inline=64 * 1024, commit=512 * 1024, file=1024 * 1024, json=16 * 1024, silence=0.5)

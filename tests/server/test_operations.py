@@ -9,7 +9,8 @@ import re
 import shutil
 from pathlib import Path
 
-from patchpm.server.log import LOG, JsonLines
+from patchpm.json_log import REGISTRY_LOG as LOG
+from patchpm.json_log import JsonLines
 from tests.server.builders import Client, Server, file, options_in, serving
 from tests.server.postgres import Cluster
 

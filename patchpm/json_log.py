@@ -1,4 +1,4 @@
-"""Structured logs: one JSON object a line, on standard error."""
+"""Structured logs of servers: one JSON object a line, on standard error."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ import sys
 from datetime import UTC, datetime
 from typing import Final
 
-LOG: Final = logging.getLogger("patchpm.server")
+REGISTRY_LOG: Final = logging.getLogger("patchpm.server")
+"""Of `patchpm registry serve`."""
+GATEWAY_LOG: Final = logging.getLogger("patchpm.gateway")
+"""Of `patchpm serve`."""
 
 
 class JsonLines(logging.Formatter):
@@ -27,9 +30,9 @@ class JsonLines(logging.Formatter):
         return json.dumps(line)
 
 
-def log_to_stderr(level: str) -> None:
-    """Write structured logs of this server, and of what it stands on."""
+def log_to_stderr(log: logging.Logger, level: str) -> None:
+    """Write structured logs of a server, and of what it stands on."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
     logging.basicConfig(handlers=[handler], level="WARNING", force=True)
-    LOG.setLevel(level.upper())
+    log.setLevel(level.upper())

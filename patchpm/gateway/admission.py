@@ -1,0 +1,94 @@
+"""Looking at an engine before it gets requests: that it lives, what it serves, and that it puts the prefix in place."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+import aiohttp
+
+from patchpm.gateway.injection import Injection
+from patchpm.gateway.relay import CHAT
+from patchpm.gateway.roster import Roster
+from patchpm.gateway.site import Policy
+from patchpm.gateway.upstreams import Upstream
+from patchpm.json_log import GATEWAY_LOG as LOG
+
+if TYPE_CHECKING:
+    from aiohttp import ClientSession
+
+_PATIENCE: Final = aiohttp.ClientTimeout(total=5, sock_connect=2)
+_PROBE_PATIENCE: Final = aiohttp.ClientTimeout(total=60, sock_connect=2)
+_PROBES: Final[tuple[list[dict[str, Any]], ...]] = (
+    [{"role": "user", "content": "Do plants need light?"}],
+    [{"role": "system", "content": "You answer in one word."}, {"role": "user", "content": "Is water wet?"}],
+)
+
+
+class Admission:
+    """The check that engines go through; see `patchpm.gateway.upstreams.Check`.
+
+    Args:
+        client: Talks to the engines.
+        roster: What is served now.
+        policy: Whether an engine that counts wrong is refused.
+    """
+
+    def __init__(self, client: ClientSession, roster: Callable[[], Roster], policy: Policy) -> None:
+        self._client = client
+        self._roster = roster
+        self._policy = policy
+
+    async def __call__(self, upstream: Upstream) -> str | None:
+        """Look at one engine; all of it where it is new or was lost, its health only where it is ready."""
+        try:
+            async with self._client.get(upstream.url + "/health", timeout=_PATIENCE) as answer:
+                if answer.status != 200:
+                    return f"its /health says {answer.status}"
+            if upstream.ready:
+                return None
+            upstream.models = await self._models(upstream)
+            if not upstream.models:
+                return "it serves no model of its own"
+            return await self._proven(upstream)
+        except (aiohttp.ClientError, ConnectionError, TimeoutError) as error:
+            return "it does not answer in time" if isinstance(error, TimeoutError) else str(error)[:200]
+        except (ValueError, KeyError, TypeError) as error:
+            return f"it does not answer as an engine: {type(error).__name__}"
+
+    async def _models(self, upstream: Upstream) -> tuple[str, ...]:
+        async with self._client.get(upstream.url + "/v1/models", timeout=_PATIENCE) as answer:
+            answer.raise_for_status()
+            found = await answer.json(content_type=None)
+        return tuple(str(model["id"]) for model in found["data"] if not model.get("parent"))
+
+    async def _proven(self, upstream: Upstream) -> str | None:
+        """Ask two things, and hold what the engine counts against what it must."""
+        tenants = self._roster().tenants
+        injection = next((item.injection for item in tenants if item.injection.patches.patches), tenants[0].injection)
+        for messages in _PROBES:
+            asked: dict[str, Any] = {
+                "model": upstream.models[0], "messages": messages, "max_tokens": 1, "temperature": 0
+            }  # fmt: skip
+            why = await self._probe(upstream, injection, asked)
+            if why is not None:
+                LOG.error("engine not proven", extra={"fields": {"engine": upstream.url, "why": why}})
+                return why if self._policy == "fail" else None
+        return None
+
+    async def _probe(self, upstream: Upstream, injection: Injection, asked: dict[str, Any]) -> str | None:
+        request = injection.prepared(asked)
+        expected = await asyncio.to_thread(injection.expected, request)
+        headers = {"content-type": "application/json"}
+        async with self._client.post(
+            upstream.url + CHAT, data=injection.body(request), headers=headers, timeout=_PROBE_PATIENCE
+        ) as answer:
+            text = await answer.text()
+        if answer.status != 200:
+            return f"it refuses a request with patches ({answer.status}): {text[:200]}"
+        found = json.loads(text)["usage"]["prompt_tokens"]
+        if found != expected:
+            return f"it counts {found} prompt tokens where {expected} are right: it needs the template of this gateway"
+        return None

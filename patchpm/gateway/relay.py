@@ -1,0 +1,199 @@
+"""A chat completion on its way: to the engine with its patches, and back with the proof that they were counted."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+import aiohttp
+
+from patchpm.gateway.chat_request import check_model, read_chat_request
+from patchpm.gateway.event_stream import BrokenStreamError, EventStream
+from patchpm.gateway.exchange import Exchange, Headers
+from patchpm.gateway.prompt_count import check_no_reserved
+from patchpm.gateway.refusal import RefusedError, engine_failed, wrong_count
+from patchpm.gateway.roster import Tenant
+from patchpm.gateway.site import Site
+from patchpm.gateway.upstreams import Upstream
+from patchpm.json_log import GATEWAY_LOG as LOG
+
+if TYPE_CHECKING:
+    from aiohttp import ClientResponse
+
+CHAT: Final = "/v1/chat/completions"
+_FORWARDED: Final = ("accept", "traceparent", "tracestate", "user-agent")
+"""Headers of a request that an engine sees. The client's key is not among them."""
+_OURS: Final = frozenset(
+    ["connection", "keep-alive", "proxy-authenticate", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "content-length", "content-encoding", "date", "server", "x-request-id"]
+)
+"""Headers of an answer that are of one connection, or that this server writes itself."""
+_BROKEN: Final = (aiohttp.ClientError, ConnectionError, TimeoutError, BrokenStreamError)
+
+
+async def relay_chat(site: Site, exchange: Exchange) -> None:
+    """Answer a chat completion.
+
+    Raises:
+        RefusedError: Where the answer has not begun; after that, errors are sent as its end.
+    """
+    tenant = site.roster.current.tenant_of(exchange.headers.get("authorization"))
+    exchange.notes["tenant"] = tenant.name
+    limits = site.limits
+    kind = exchange.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise RefusedError(415, "unsupported_media_type", "The body must be application/json")
+    if exchange.headers.get("content-encoding", "identity") != "identity":
+        raise RefusedError(415, "unsupported_encoding", "The body must not be compressed")
+    request = read_chat_request(await exchange.body(limits.body, limits.silence, limits.upload))
+    work = asyncio.ensure_future(_Chat(site, exchange, tenant, request).run())
+    gone = asyncio.ensure_future(exchange.gone())
+    try:
+        await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if work.done():
+            work.result()
+        else:
+            exchange.notes["client"] = "left"
+    finally:
+        # Whoever ends this ends the engine's work as well: its connection is closed.
+        work.cancel()
+        gone.cancel()
+        await asyncio.gather(work, gone, return_exceptions=True)
+
+
+class _Chat:
+    """One chat completion of one tenant."""
+
+    def __init__(self, site: Site, exchange: Exchange, tenant: Tenant, request: dict[str, Any]) -> None:
+        self._site = site
+        self._exchange = exchange
+        self._injection = tenant.injection
+        patches = tenant.injection.patches
+        self._headers: Headers = [
+            (b"x-patchpm-set", str(patches.digest).encode()),
+            (b"x-patchpm-tokens", str(patches.tokens).encode()),
+        ]
+        exchange.notes["set"] = str(patches.digest)
+        self._request = self._injection.prepared(request)
+        options = request.get("stream_options") or {}
+        self._hide_usage = bool(request.get("stream")) and not options.get("include_usage")
+        if self._hide_usage:
+            self._request["stream_options"] = {**options, "include_usage": True}
+
+    async def run(self) -> None:
+        body = self._injection.body(self._request)
+        check_no_reserved(body)
+        expecting = asyncio.ensure_future(asyncio.to_thread(self._injection.expected, self._request))
+        try:
+            if self._request.get("chat_template_kwargs") or self._request.get("documents"):
+                await expecting  # these can move the anchor, so the engine does not see them before they are checked
+            await self._through(body, expecting)
+        finally:
+            expecting.cancel()
+            await asyncio.gather(expecting, return_exceptions=True)
+
+    async def _through(self, body: bytes, expecting: asyncio.Future[int | None]) -> None:
+        """Send it to an engine; to another one where the first cannot be reached."""
+        tried: list[Upstream] = []
+        sent = False
+        while True:
+            with self._site.upstreams.lease(tried) as upstream:
+                self._exchange.notes["engine"] = upstream.url
+                check_model(self._request, upstream.models)
+                try:
+                    async with self._site.client.post(
+                        upstream.url + CHAT, data=body, headers=self._sent_headers()
+                    ) as answer:
+                        await self._deliver(answer, expecting)
+                    return
+                except _BROKEN as error:
+                    why = _shown(error)
+                    self._site.upstreams.failed(upstream, why)
+                    if self._exchange.status:
+                        self._site.metrics.broken()
+                        await self._exchange.refuse(engine_failed(why))
+                        return
+                    # A request that an engine has read may be what it died of: one more engine gets it, not all.
+                    reached = not isinstance(error, aiohttp.ClientConnectorError)
+                    if sent and reached:
+                        self._site.metrics.broken()
+                        raise engine_failed(why) from None
+                    sent = sent or reached
+                    tried.append(upstream)
+                    self._site.metrics.retried()
+
+    def _sent_headers(self) -> dict[str, str]:
+        found = {name: self._exchange.headers[name] for name in _FORWARDED if name in self._exchange.headers}
+        return found | {"content-type": "application/json", "x-request-id": self._exchange.id}
+
+    async def _deliver(self, answer: ClientResponse, expecting: asyncio.Future[int | None]) -> None:
+        headers = [
+            (name.lower(), value) for name, value in answer.raw_headers if name.lower().decode("latin-1") not in _OURS
+        ]
+        headers += self._headers
+        expected = await expecting
+        if answer.status == 200 and answer.content_type == "text/event-stream":
+            await self._exchange.start(200, headers)
+            self._exchange.streams = True
+            await self._stream(answer, expected)
+            return
+        body = await _whole(answer, self._site.limits.answer)
+        if answer.status == 200:
+            error = self._checked(expected, _counted(body))
+            if error is not None:
+                raise error
+        await self._exchange.start(answer.status, [*headers, (b"content-length", str(len(body)).encode())])
+        await self._exchange.write(body, more=False)
+
+    async def _stream(self, answer: ClientResponse, expected: int | None) -> None:
+        events = EventStream(self._hide_usage)
+        async for data in answer.content.iter_any():
+            passed = events.feed(data)
+            if passed:
+                await self._exchange.write(passed, more=True)
+        if not events.done and not events.failed:
+            raise BrokenStreamError("its answer has no end")
+        error = None if events.failed else self._checked(expected, events.prompt_tokens)
+        if error is not None:
+            await self._exchange.refuse(error)
+        else:
+            await self._exchange.write(b"data: [DONE]\n\n" if events.done else b"", more=False)
+
+    def _checked(self, expected: int | None, found: int | None) -> RefusedError | None:
+        """Hold what the engine counted against what it had to; what to answer where it is wrong."""
+        self._exchange.notes |= {"prompt_tokens": found}
+        if expected is not None and expected == found:
+            self._site.metrics.checked("right")
+            return None
+        self._site.metrics.checked("unknown" if expected is None or found is None else "wrong")
+        fields = {"id": self._exchange.id, "expected": expected, "found": found, **self._exchange.notes}
+        LOG.error("wrong count", extra={"fields": fields})
+        return wrong_count(expected, found) if self._site.policy == "fail" else None
+
+
+async def _whole(answer: ClientResponse, limit: int) -> bytes:
+    pieces: list[bytes] = []
+    size = 0
+    async for data in answer.content.iter_any():
+        size += len(data)
+        if size > limit:
+            raise RefusedError(502, "answer_too_large", f"The engine's answer is larger than {limit:,} bytes")
+        pieces.append(data)
+    return b"".join(pieces)
+
+
+def _counted(body: bytes) -> int | None:
+    try:
+        found: Any = json.loads(body)
+    except ValueError:
+        return None
+    usage = found.get("usage") if isinstance(found, Mapping) else None
+    count = usage.get("prompt_tokens") if isinstance(usage, Mapping) else None
+    return count if isinstance(count, int) else None
+
+
+def _shown(error: BaseException) -> str:
+    if isinstance(error, TimeoutError):
+        return "it did not answer in time"
+    return str(error)[:200] or type(error).__name__
