@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from patchpm.cli import export_gguf, export_hf
+from patchpm.cli import export_gguf, export_hf, export_ollama
 
 
 @click.group()
@@ -17,3 +17,4 @@ def command() -> None:
 
 command.add_command(export_gguf.command)
 command.add_command(export_hf.command)
+command.add_command(export_ollama.command)

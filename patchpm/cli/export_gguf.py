@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 import click
 
 from patchpm.cli.extra import needs_extra
+from patchpm.cli.locked_gguf import LockedGguf, locked_gguf
 from patchpm.cli.options import json_option, project_option
 from patchpm.cli.output import emit, line, note, progress
 from patchpm.errors import UsageError
 
 if TYPE_CHECKING:
-    from patchpm.export.patched_gguf import PatchedGguf
+    from patchpm.export.patched_gguf import PatchedGguf, PlacedInGguf
     from patchpm.patch.strict_json import JsonValue
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -54,67 +55,57 @@ def command(
             )
         _rebuild(from_delta, stock, out, as_json=as_json)
         return
-    made = export(out, stock, label, folder, untie=untie, delta=delta)
-    emit(figures(made), lambda: _say(made, delta), as_json=as_json)
-
-
-def export(
-    out: Path, stock: Path | None, label: str | None, folder: Path, *, untie: bool, delta: Path | None = None
-) -> PatchedGguf:
-    """Write the patched file of a project; also what `patchpm export ollama` begins with.
-
-    Raises:
-        UsageError: `which-gguf`, and as `locked_set` and `write_patched_gguf`.
-    """
-    from patchpm.cli.locked_gguf import locked_gguf
-
     locked = locked_gguf(folder, label, stock)
     with needs_extra("model"):
         from patchpm.export.patched_gguf import write_patched_gguf
 
+        place = placed_model(locked)
         with progress(f"writing {out.name}", unit="bytes") as advance:
-            return write_patched_gguf(
-                locked.path,
-                out,
-                locked.patches,
-                locked.digest,
-                folder=locked.tokenizer,
-                untie=untie,
-                delta=delta,
-                progress=advance,
-            )
+            made = write_patched_gguf(place, out, locked.digest, untie=untie, delta=delta, progress=advance)
+    emit(figures(out, place, made), lambda: _say(out, place, made, delta), as_json=as_json)
 
 
-def figures(made: PatchedGguf) -> dict[str, JsonValue]:
+def placed_model(locked: LockedGguf) -> PlacedInGguf:
+    """Place the set in the stock file; also what `patchpm export ollama` begins with.
+
+    Raises:
+        IntegrityError: As `place_in_gguf`.
+        CannotError: As `place_in_gguf`.
+    """
+    from patchpm.export.patched_gguf import place_in_gguf
+
+    return place_in_gguf(locked.path, locked.patches, folder=locked.tokenizer)
+
+
+def figures(out: Path, place: PlacedInGguf, made: PatchedGguf) -> dict[str, JsonValue]:
     """What was written, as data."""
+    patches = place.placed.patches
     return {
-        "path": str(made.path),
-        "set": str(made.placed.patches.digest),
-        "patches": [f"{patch.name} {patch.version}" for patch in made.placed.patches.patches],
-        "tokens": made.placed.patches.tokens,
-        "first_token": made.placed.first,
+        "path": str(out),
+        "set": str(patches.digest),
+        "patches": [f"{patch.name} {patch.version}" for patch in patches.patches],
+        "tokens": patches.tokens,
+        "first-token": place.placed.first,
         "tied": made.tied,
-        "bytes": {
-            "size": made.written.size,
-            "copied": made.written.copied,
-            "requantised": made.written.requantised,
-            "new": made.written.literal,
-        },
+        "size": made.written.size,
+        "copied": made.written.copied,
+        "requantised": made.written.requantised,
         "delta": made.delta,
     }
 
 
-def _say(made: PatchedGguf, delta: Path | None) -> None:
-    patches = made.placed.patches
-    line(f"{made.path}  {made.written.size:,} bytes")
+def _say(out: Path, place: PlacedInGguf, made: PatchedGguf, delta: Path | None) -> None:
+    patches = place.placed.patches
+    line(f"{out}  {made.written.size:,} bytes")
     line(f"  {', '.join(f'{patch.name} {patch.version}' for patch in patches.patches)}: {patches.tokens} tokens")
     line(f"  patch set {patches.digest}")
     if made.written.requantised:
         note(f"  the token embedding became Q8_0: {made.written.requantised:,} bytes")
-    if made.placed.placement.note:
-        note(f"  {made.placed.placement.note}")
+    if place.placed.placement.note:
+        note(f"  {place.placed.placement.note}")
     if made.tied:
-        note("  llama.cpp (b9490 or later) never samples the patch tokens; for other engines, export with --untie")
+        note("  llama.cpp (b9490 or later) never samples the tokens of the patches, but counts them in logprobs;")
+        note("  for other engines, or for logprobs as the model means them, export with --untie")
     if delta is not None:
         line(f"{delta}  {made.delta:,} bytes")
 

@@ -2,7 +2,7 @@
 
 What changes: the vocabulary gains a token for each row, the embedding the rows, the chat template emits the tokens at
 the anchor, and engines are told never to sample them, by `tokenizer.ggml.suppress_tokens` and, where the model has a
-head of its own, by rows of a token that no text contains. All other metadata and all other tensors are copied.
+head of its own, by rows that it never chooses. All other metadata and all other tensors are copied.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Final
 
 from patchpm.errors import CannotError, UsageError
 from patchpm.export import gguf_values as values
-from patchpm.export.neutral_token import neutral_token
 from patchpm.export.placed_set import PlacedSet
+from patchpm.export.silent_rows import silent_row
 from patchpm.export.splice import Copy, Literal, Piece, Requantised, joined
 from patchpm.model.ggml_types import GGML_TYPES
 from patchpm.model.gguf_file import GgufEntry, GgufHeader, malformed_gguf
@@ -81,7 +81,7 @@ def patched_pieces(header: GgufHeader, placed: PlacedSet, provenance: Provenance
     Raises:
         UsageError: `already-patched`.
         IntegrityError: `malformed-gguf`.
-        CannotError: `model-unsupported`, `no-neutral-token`.
+        CannotError: `model-unsupported`, `type-unsupported`, `unreadable-file`.
     """
     if any(key.startswith("patchpm.") for key in header.metadata):
         raise UsageError(
@@ -221,7 +221,7 @@ def _tensors(header: GgufHeader, vocabulary: _Vocabulary, *, untie: bool) -> lis
         if tensor is embedding:
             made.append(_embedding(tensor, vocabulary))
         elif tensor.name in (HEAD, "output.bias") and tensor.shape[-1] == count:
-            made.append(_head(header, tensor, vocabulary))
+            made.append(_head(tensor, vocabulary))
         elif tensor.shape[-1] == count and not tensor.name.startswith("blk."):
             raise CannotError(
                 "model-unsupported",
@@ -233,7 +233,7 @@ def _tensors(header: GgufHeader, vocabulary: _Vocabulary, *, untie: bool) -> lis
             made.append(_Tensor(tensor.name, tensor.dtype, tensor.shape, (Copy(tensor.offset, tensor.size),)))
     if untie and HEAD not in stock:
         own = StoredTensor(HEAD, embedding.dtype, embedding.shape, header.path, embedding.offset, embedding.size)
-        made.append(_head(header, own, vocabulary))
+        made.append(_head(own, vocabulary))
     return made
 
 
@@ -243,17 +243,8 @@ def _embedding(tensor: StoredTensor, vocabulary: _Vocabulary) -> _Tensor:
     return _grown(tensor, vocabulary, dtype, [rows])
 
 
-def _head(header: GgufHeader, tensor: StoredTensor, vocabulary: _Vocabulary) -> _Tensor:
-    neutral = neutral_token(vocabulary.tokens, byte_level=header.text("tokenizer.ggml.model") == "gpt2")
-    if neutral is None:
-        raise CannotError(
-            "no-neutral-token",
-            f"{header.path} has no token that stands for a byte of no text",
-            why="the head's row of such a token is what keeps prefix tokens from being sampled",
-            next="apply the patches in Python with patchpm.apply",
-        )
-    width = tensor.size // len(vocabulary.tokens)
-    row = Copy(tensor.offset + neutral * width, width)
+def _head(tensor: StoredTensor, vocabulary: _Vocabulary) -> _Tensor:
+    row = silent_row(tensor, min(vocabulary.placed.first, len(vocabulary.tokens)))
     return _grown(tensor, vocabulary, tensor.dtype, repeat(row, len(vocabulary.placed.names)))
 
 

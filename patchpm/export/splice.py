@@ -11,12 +11,15 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final, TypeAlias
+from typing import TYPE_CHECKING, BinaryIO, Final, TypeAlias
 
 from patchpm.errors import CannotError
 from patchpm.model.ggml_types import GGML_TYPES
 from patchpm.model.stored_tensor import Progress, reading, truncated
 from patchpm.patch.digest import Digest
+
+if TYPE_CHECKING:
+    import numpy as np
 
 _CHUNK: Final = 1 << 20
 _NUMBERS: Final = 1 << 20
@@ -184,18 +187,17 @@ def _copied_by_system(file: BinaryIO, piece: Copy, target: BinaryIO) -> Copy:
     return Copy(piece.offset + done, piece.size - done)
 
 
-def _converter(dtype: str) -> Callable[[bytes], bytes]:
-    import numpy as np
+def numbers_of(data: bytes, dtype: str) -> np.ndarray:
+    """Whole blocks of a number type as float32.
+
+    Raises:
+        CannotError: `type-unsupported`.
+    """
+    import numpy
     from gguf import GGMLQuantizationType, quants
 
-    kind = GGMLQuantizationType[dtype]
-
-    def convert(data: bytes) -> bytes:
-        numbers = quants.dequantize(np.frombuffer(data, np.uint8), kind)
-        return bytes(quants.quantize(numbers, GGMLQuantizationType.Q8_0).tobytes())
-
     try:
-        convert(bytes(_TYPES[dtype].size))
+        numbers: np.ndarray = quants.dequantize(numpy.frombuffer(data, numpy.uint8), GGMLQuantizationType[dtype])
     except NotImplementedError as error:
         raise CannotError(
             "type-unsupported",
@@ -203,4 +205,13 @@ def _converter(dtype: str) -> Callable[[bytes], bytes]:
             why="the package gguf does not read this type",
             next="start from a GGUF whose token_embd.weight has another type, such as Q8_0 or Q6_K",
         ) from error
+    return numbers
+
+
+def _converter(dtype: str) -> Callable[[bytes], bytes]:
+    from gguf import GGMLQuantizationType, quants
+
+    def convert(data: bytes) -> bytes:
+        return bytes(quants.quantize(numbers_of(data, dtype), GGMLQuantizationType.Q8_0).tobytes())
+
     return convert

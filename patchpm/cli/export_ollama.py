@@ -1,0 +1,51 @@
+"""`patchpm export ollama`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from patchpm.cli.export_gguf import figures, placed_model
+from patchpm.cli.extra import needs_extra
+from patchpm.cli.locked_gguf import locked_gguf
+from patchpm.cli.options import json_option, project_option
+from patchpm.cli.output import emit, line, note, progress
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@click.command("ollama", epilog="Example: patchpm export ollama patched && ollama create safer -f patched/Modelfile")
+@click.argument("out", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--gguf", "stock", type=_FILE, help="The stock file (default: the project's base, where it is one).")
+@click.option("--base", "label", metavar="NAME", help="Which base of the project, where it has several.")
+@click.option("--template", type=_FILE, help="A Go template of your own, with {{ $patchpm }} where the patches go.")
+@project_option
+@json_option
+def command(
+    out: Path, stock: Path | None, label: str | None, template: Path | None, folder: Path, as_json: bool
+) -> None:
+    """Write the base model with the locked patch set, and a Modelfile for it, into the folder OUT.
+
+    Ollama renders conversations with a Go template. It is made from the model's chat template where that goes turn by
+    turn. Tools are not in it, and Ollama then refuses requests that bring some.
+    """
+    locked = locked_gguf(folder, label, stock)
+    with needs_extra("model"):
+        from patchpm.export.ollama import MODEL, go_template, write_modelfile
+        from patchpm.export.patched_gguf import write_patched_gguf
+
+        place = placed_model(locked)
+        source = go_template(place, None if template is None else template.read_text("utf-8"))
+        with progress(f"writing {out / MODEL}", unit="bytes") as advance:
+            made = write_patched_gguf(place, out / MODEL, locked.digest, untie=True, progress=advance)
+        write_modelfile(out / "Modelfile", place, source)
+
+    def human() -> None:
+        line(f"{out}  {made.written.size:,} bytes")
+        line(f"  patch set {locked.patches.digest}")
+        if template is not None:
+            note(f"  the template is yours, and nothing proves that it writes the patches at {locked.patches.anchor}")
+
+    value = figures(out / MODEL, place, made) | {"modelfile": str(out / "Modelfile")}
+    emit(value, human, as_json=as_json)
