@@ -11,3 +11,20 @@ from tests.world import World
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     """A registry with the vendor `acme`, a base model and an empty project folder."""
     return World(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def talking(world: World) -> World:
+    """A world whose base is a model that can speak, with two patches published."""
+    from tests.builders import matrix
+    from tests.model import tiny
+    from tests.world import base_model
+
+    folder = world.root / "models" / "talking"
+    tiny.llama().save_pretrained(folder)
+    tiny.tokenizer().save_pretrained(folder)
+    world.base = folder
+    target = base_model(folder)
+    for name, tokens in (("acme/bias", 2), ("acme/toxicity", 3)):
+        world.publish(name, for_base=target, prefix=matrix(tokens, target.hidden_size))
+    return world

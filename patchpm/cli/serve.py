@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,7 +80,7 @@ def command(
     is read from PATCHPM_UPSTREAM_KEY.
     """
     if hash_key:
-        line(_hashed(click.get_text_stream("stdin").readline().strip()))
+        line(_hashed(sys.stdin.readline().strip()))
         return
     with needs_extra("gateway"):
         from uvicorn import Config, Server
@@ -88,6 +89,7 @@ def command(
         from patchpm.gateway.app import build_app
         from patchpm.gateway.serving import Options, opening
         from patchpm.gateway.site import MEBIBYTE, Limits
+        from patchpm.gateway.upstreams import address_of
         from patchpm.json_log import GATEWAY_LOG, log_to_stderr
 
     if template is not None:
@@ -95,6 +97,8 @@ def command(
         return
     if not upstreams:
         raise UsageError("no-upstream", "say where the engines are", next="--upstream http://127.0.0.1:8000")
+    for url in upstreams:
+        address_of(url)
     loading = of_project(folder, base) if tenants is None else of_tenants(tenants)
     options = Options(
         upstreams=upstreams,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from patchpm.cli.locked_set import LockedSet, locked_set
-from patchpm.errors import CannotError, UsageError
+from patchpm.errors import CannotError, PatchpmError, UsageError
 from patchpm.gateway.injection import EmbedsInjection, Injection
 from patchpm.gateway.prompt_count import PromptCounter
 from patchpm.gateway.roster import EVERYBODY, Roster, Tenant
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from patchpm.model.causal_lm import Tokenizer
 
 _SYSTEM_START = ANCHORS[0]
+_BaseKey = tuple[Path, Digest | None, Digest | None]
+"""Where a base is, with the digests of its tokenizer and of its template."""
 Inject = Callable[[PatchSet, PromptCounter], Injection]
 
 
@@ -48,7 +50,8 @@ def of_project(folder: Path, base: str | None, inject: Inject = EmbedsInjection.
 
     def load() -> Roster:
         found = locked_set(folder, base)
-        return Roster(_weights(found), Tenant(EVERYBODY, sets.injection(found, found.patches)), {})
+        (injection,) = sets.injections([(found, found.patches)])
+        return Roster(_weights(found), Tenant(EVERYBODY, injection), {})
 
     return Loading(load, lambda: _files(folder))
 
@@ -76,49 +79,64 @@ def of_tenants(path: Path) -> Loading:
                     next="run one gateway for each base",
                 )
         none = PatchSet(_SYSTEM_START, ())
+        patches = [none if entry.project is None else locked[entry.project, entry.base].patches for entry in entries]
+        injections = sets.injections([(first, one) for one in patches])
         keys: dict[str, Tenant] = {}
-        for entry in entries:
-            patches = none if entry.project is None else locked[entry.project, entry.base].patches
-            tenant = Tenant(entry.name, sets.injection(first, patches))
+        for entry, injection in zip(entries, injections, strict=True):
+            tenant = Tenant(entry.name, injection)
             keys |= {key.hex: tenant for key in entry.keys}
         return Roster(_weights(first), None, keys)
 
     def watched() -> Sequence[str]:
-        folders = {entry.project for entry in load_tenants(path) if entry.project}
+        try:
+            folders = {entry.project for entry in load_tenants(path) if entry.project}
+        except PatchpmError:
+            folders = set()  # it cannot be read now; once it can, it will have changed
         return [str(path), *(file for folder in sorted(folders) for file in _files(folder))]
 
     return Loading(load, watched)
 
 
 class _Sets:
-    """Injections by the digest of their set: tenants with the same patches share one, and reloads keep them."""
+    """Injections by their set and base: tenants with the same patches share one, and reloads keep what stays."""
 
     def __init__(self, inject: Inject) -> None:
         self._inject = inject
-        self._counters: dict[Path, PromptCounter] = {}
-        self._known: dict[tuple[Path, Digest], Injection] = {}
+        self._counters: dict[_BaseKey, PromptCounter] = {}
+        self._known: dict[tuple[_BaseKey, Digest], Injection] = {}
 
-    def injection(self, locked: LockedSet, patches: PatchSet) -> Injection:
-        if patches.anchor != _SYSTEM_START:
-            raise CannotError(
-                "anchor-not-served",
-                f"a patch set at {patches.anchor} cannot be served",
-                why="a gateway puts patches into conversations, and this anchor is outside of them",
-                next="apply it in Python with patchpm.apply",
-            )
-        source = locked.base.source
-        if source not in self._counters:
-            self._counters[source] = PromptCounter(_tokenizer(source))
-        key = (source, patches.digest)
-        if key not in self._known:
-            self._known[key] = self._inject(patches, self._counters[source])
-        return self._known[key]
+    def injections(self, wanted: Sequence[tuple[LockedSet, PatchSet]]) -> list[Injection]:
+        """The injection of each patch set, on the base of its project. Those of other sets are forgotten."""
+        counters: dict[_BaseKey, PromptCounter] = {}
+        known: dict[tuple[_BaseKey, Digest], Injection] = {}
+        for locked, patches in wanted:
+            if patches.anchor != _SYSTEM_START:
+                raise CannotError(
+                    "anchor-not-served",
+                    f"a patch set at {patches.anchor} cannot be served",
+                    why="a gateway puts patches into conversations, and this anchor is outside of them",
+                    next="apply it in Python with patchpm.apply",
+                )
+            base = _base_key(locked)
+            if base not in counters:
+                counters[base] = self._counters.get(base) or PromptCounter(_tokenizer(locked.base.source))
+            key = (base, patches.digest)
+            if key not in known:
+                known[key] = self._known.get(key) or self._inject(patches, counters[base])
+        self._counters, self._known = counters, known
+        return [known[_base_key(locked), patches.digest] for locked, patches in wanted]
+
+
+def _base_key(locked: LockedSet) -> _BaseKey:
+    found = locked.base.fingerprint
+    return locked.base.source, found.tokenizer, found.template
 
 
 def _tokenizer(source: Path) -> Tokenizer:
     from transformers import AutoTokenizer
 
-    made: Any = AutoTokenizer.from_pretrained(source)
+    folder, options = (source, {}) if source.is_dir() else (source.parent, {"gguf_file": source.name})
+    made: Any = AutoTokenizer.from_pretrained(folder, **options)
     found: Tokenizer = made
     return found
 

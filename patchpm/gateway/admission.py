@@ -81,6 +81,8 @@ class Admission:
     async def _probe(self, upstream: Upstream, injection: Injection, asked: dict[str, Any]) -> str | None:
         request = injection.prepared(asked)
         expected = await asyncio.to_thread(injection.expected, request)
+        if expected is None:
+            return None  # the template takes no such conversation
         headers = {"content-type": "application/json"}
         async with self._client.post(
             upstream.url + CHAT, data=injection.body(request), headers=headers, timeout=_PROBE_PATIENCE

@@ -48,6 +48,7 @@ class _Endpoint:
         self._handler = handler
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        del receive, send  # the exchange has them
         await self._handler(scope["patchpm.site"], scope["patchpm.exchange"])
 
 

@@ -21,9 +21,16 @@ _CUTS: Final = (
     "ec_transfer_params",
     "mm_processor_kwargs",
 )
-_TEMPLATE_NAMES: Final = frozenset(
-    ["chat_template", "conversation", "messages", "tools", "documents", "tokenize", "add_generation_prompt", "continue_final_message", "return_dict", "return_tensors", "return_assistant_tokens_mask", "padding", "truncation", "max_length", "tokenizer_kwargs", "add_special_tokens", "bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token", "additional_special_tokens", "namespace", "dict", "range", "lipsum", "cycler", "joiner", "raise_exception", "strftime_now", "loop", "self", "caller", "varargs", "kwargs"]
-)
+_TEMPLATE_NAMES: Final = frozenset({
+    *("chat_template", "conversation", "messages", "tools", "documents"),
+    *("add_generation_prompt", "continue_final_message", "add_special_tokens"),
+    *("tokenize", "return_dict", "return_tensors", "return_assistant_tokens_mask", "tokenizer_kwargs"),
+    *("padding", "truncation", "max_length"),
+    *("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"),
+    *("additional_special_tokens", "image_token", "audio_token", "video_token"),
+    *("namespace", "dict", "range", "lipsum", "cycler", "joiner", "raise_exception", "strftime_now"),
+    *("loop", "self", "caller", "varargs", "kwargs"),
+})  # fmt: skip
 """What a template must be given by the engine and nobody else."""
 _TEXTS: Final = frozenset({"text", "input_text", "output_text", "refusal", "thinking"})
 
@@ -97,10 +104,9 @@ def _check_message(message: Any, place: str) -> None:
         if not isinstance(part, dict):
             raise malformed(f"{place}: a part of its content is no object", param="messages")
         kind = part.get("type")
-        # An engine guesses the kind of a part without one, and reads embeddings from any part that has them.
-        if kind == "prompt_embeds" or "prompt_embeds" in part or (kind is not None and "data" in part):
+        if kind == "prompt_embeds" or "prompt_embeds" in part:
             raise malformed(f"{place}: embeddings are not taken from clients", param="messages", code="embeds_refused")
-        if kind not in _TEXTS or not isinstance(part.get("refusal" if kind == "refusal" else _key(part)), str):
+        if kind not in _TEXTS or not isinstance(part.get(kind if kind in ("refusal", "thinking") else "text"), str):
             raise malformed(
                 f"{place}: content of type {str(kind)[:80]!r} is not supported: only text is counted here",
                 param="messages",
@@ -111,10 +117,6 @@ def _check_message(message: Any, place: str) -> None:
         isinstance(calls, list) and all(isinstance(c, dict) and isinstance(c.get("function"), dict) for c in calls)
     ):
         raise malformed(f"{place}: tool_calls is no list of calls", param="messages")
-
-
-def _key(part: Mapping[str, Any]) -> str:
-    return "thinking" if part.get("type") == "thinking" else "text"
 
 
 def _check_tools(tools: Any) -> None:

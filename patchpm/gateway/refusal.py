@@ -67,9 +67,9 @@ def engine_failed(why: str) -> RefusedError:
     return RefusedError(502, "engine_failed", f"The engine that worked on this request failed: {why}")
 
 
-def no_engine(why: str) -> RefusedError:
+def no_engine() -> RefusedError:
     """There is nobody to work on it."""
-    return RefusedError(503, "no_engine", f"No engine is ready: {why}", headers={"Retry-After": "2"})
+    return RefusedError(503, "no_engine", "No engine is ready for this request", headers={"Retry-After": "2"})
 
 
 def wrong_count(expected: int | None, found: int | None) -> RefusedError:

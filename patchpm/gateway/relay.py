@@ -25,9 +25,10 @@ if TYPE_CHECKING:
 CHAT: Final = "/v1/chat/completions"
 _FORWARDED: Final = ("accept", "traceparent", "tracestate", "user-agent")
 """Headers of a request that an engine sees. The client's key is not among them."""
-_OURS: Final = frozenset(
-    ["connection", "keep-alive", "proxy-authenticate", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "content-length", "content-encoding", "date", "server", "x-request-id"]
-)
+_OURS: Final = frozenset({
+    *("connection", "keep-alive", "proxy-authenticate", "proxy-connection", "te", "trailer", "transfer-encoding"),
+    *("upgrade", "content-length", "content-encoding", "date", "server", "x-request-id"),
+})  # fmt: skip
 """Headers of an answer that are of one connection, or that this server writes itself."""
 _BROKEN: Final = (aiohttp.ClientError, ConnectionError, TimeoutError, BrokenStreamError)
 

@@ -7,8 +7,8 @@ import os
 import signal
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
+from dataclasses import dataclass, field
 from typing import Final
 
 import aiohttp
@@ -40,9 +40,9 @@ class Options:
     policy: Policy = "fail"
     watched: Watched | None = None
     """Where given, a change of these files reloads."""
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
     attest: Attest = unsigned
-    running: Callable[[Site], AbstractAsyncContextManager[None]] | None = None
+    running: Callable[[Site], AbstractAsyncContextManager[object]] = nullcontext
     """Around the whole run, with the open site: who starts engines by itself tells `site.upstreams` of them here."""
 
 
@@ -72,20 +72,15 @@ def opening(options: Options, load: Load, first: Roster) -> Callable[[], Abstrac
             upstreams = Upstreams(Admission(client, lambda: live.current, options.policy))
             upstreams.swap(options.upstreams)
             site = Site(live, upstreams, metrics, client, options.policy, options.limits, options.attest)
-            tasks = [asyncio.create_task(upstreams.watch())]
-            if options.watched is not None:
-                tasks.append(asyncio.create_task(_watch(options.watched, live)))
+            watch = None if options.watched is None else asyncio.create_task(_watch(options.watched, live))
             try:
                 with _reloading_on_hangup(live):
-                    if options.running is None:
+                    async with options.running(site):
                         yield site
-                    else:
-                        async with options.running(site):
-                            yield site
             finally:
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
+                if watch is not None:
+                    watch.cancel()
+                await upstreams.close()
 
     return opened
 

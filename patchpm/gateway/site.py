@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
@@ -54,7 +54,7 @@ class Site:
     metrics: Metrics
     client: ClientSession
     policy: Policy = "fail"
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
     attest: Attest = unsigned
 
     def facts(self, tenant: Tenant) -> dict[str, JsonValue]:

@@ -15,6 +15,8 @@ from patchpm.json_log import GATEWAY_LOG as LOG
 
 _PERIOD: Final = 2.0
 """Seconds between two looks at an engine."""
+_PAUSE: Final = 0.2
+"""The least of them."""
 
 
 @dataclass(eq=False)
@@ -31,44 +33,61 @@ class Upstream:
     """Why not."""
     models: tuple[str, ...] = ()
     """Names under which it serves the base itself; adapters are left out."""
+    turn: int = 0
+    """When it was last given a request: of two with as much to do, the one that waited longer is next."""
+    woken: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when it should be looked at now."""
 
 
 Check = Callable[[Upstream], Awaitable[str | None]]
 """Looks at an engine; says what is wrong with it, or None."""
 
 
-@dataclass(eq=False)
 class Upstreams:
     """All engines. They may be exchanged while requests run: those end where they began.
 
     Args:
-        check: Looks at one engine; called for each at the start, every two seconds, and never twice at once for one.
+        check: Looks at one engine: at the start, every two seconds, and when a connection to it broke.
     """
 
-    check: Check
-    _all: list[Upstream] = field(default_factory=list)
-    _woken: asyncio.Event = field(default_factory=asyncio.Event)
+    def __init__(self, check: Check) -> None:
+        self._check = check
+        self._watches: dict[Upstream, asyncio.Task[None]] = {}
+        self._turns = 0
 
     def swap(self, urls: Sequence[str]) -> None:
-        """Use these engines from now on; those that were known stay as they are.
+        """Use these engines from now on; those that were known stay as they are. Needs a running event loop.
 
         Raises:
             UsageError: `bad-upstream`.
         """
-        known = {upstream.url: upstream for upstream in self._all}
         wanted = [address_of(url) for url in urls]
-        self._all = [known.get(url) or Upstream(url) for url in dict.fromkeys(wanted)]
-        self._woken.set()
+        known = {upstream.url: upstream for upstream in self._watches}
+        watches = {}
+        for url in dict.fromkeys(wanted):
+            upstream = known.get(url) or Upstream(url)
+            watch = self._watches.pop(upstream) if upstream in self._watches else None
+            watches[upstream] = asyncio.create_task(self._watch(upstream)) if watch is None else watch
+        for upstream, watch in self._watches.items():
+            watch.cancel()
+            upstream.ready, upstream.why = False, "it was taken out"
+        self._watches = watches
+
+    async def close(self) -> None:
+        """Look no more."""
+        watches = tuple(self._watches.values())
+        self.swap([])
+        await asyncio.gather(*watches, return_exceptions=True)
 
     @property
     def all(self) -> Sequence[Upstream]:
         """Every engine, in the order given."""
-        return tuple(self._all)
+        return tuple(self._watches)
 
     @property
     def ready(self) -> Sequence[Upstream]:
         """Those that take requests."""
-        return [upstream for upstream in self._all if upstream.ready]
+        return [upstream for upstream in self._watches if upstream.ready]
 
     @contextmanager
     def lease(self, tried: Collection[Upstream] = ()) -> Iterator[Upstream]:
@@ -80,13 +99,12 @@ class Upstreams:
         Raises:
             RefusedError: `no_engine`.
         """
-        free = [upstream for upstream in self._all if upstream.ready and upstream not in tried]
+        free = [upstream for upstream in self.ready if upstream not in tried]
         if not free:
-            why = "; ".join(f"engine {number}: {item.why}" for number, item in enumerate(self._all) if not item.ready)
-            raise no_engine(why or "all that are up failed on this request")
-        chosen = min(free, key=lambda upstream: upstream.in_flight)
-        # Of several with the same load, the next request begins with another one.
-        self._all.append(self._all.pop(self._all.index(chosen)))
+            raise no_engine()
+        chosen = min(free, key=lambda upstream: (upstream.in_flight, upstream.turn))
+        self._turns += 1
+        chosen.turn = self._turns
         chosen.in_flight += 1
         try:
             yield chosen
@@ -98,29 +116,28 @@ class Upstreams:
         if upstream.ready:
             LOG.warning("engine lost", extra={"fields": {"engine": upstream.url, "why": why}})
         upstream.ready, upstream.why = False, why
-        self._woken.set()
+        upstream.woken.set()
 
-    async def look(self) -> None:
-        """Look at every engine once."""
-        await asyncio.gather(*(self._look(upstream) for upstream in self._all))
-
-    async def watch(self) -> None:
-        """Look at the engines, for ever."""
+    async def _watch(self, upstream: Upstream) -> None:
         while True:
-            self._woken.clear()
-            await self.look()
+            upstream.woken.clear()
+            await self._look(upstream)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_PERIOD):
-                    await self._woken.wait()
-                await asyncio.sleep(_PERIOD / 10)
+                    await upstream.woken.wait()
+                    await asyncio.sleep(_PAUSE)
 
     async def _look(self, upstream: Upstream) -> None:
-        why = await self.check(upstream)
-        if (why is None) != upstream.ready or (why is not None and why != upstream.why):
-            fields = {"engine": upstream.url} | ({} if why is None else {"why": why})
-            LOG.info("engine ready", extra={"fields": fields}) if why is None else LOG.warning(
-                "engine not ready", extra={"fields": fields}
-            )
+        try:
+            why = await self._check(upstream)
+        except Exception as error:  # a bug in a check takes one engine out, and the watch goes on
+            LOG.exception("check failed", extra={"fields": {"engine": upstream.url}})
+            why = f"the check failed: {type(error).__name__}"
+        fields = {"engine": upstream.url, "why": why}
+        if why is None and not upstream.ready:
+            LOG.info("engine ready", extra={"fields": fields})
+        elif why is not None and why != upstream.why:
+            LOG.warning("engine not ready", extra={"fields": fields})
         upstream.ready, upstream.why = why is None, why or ""
 
 

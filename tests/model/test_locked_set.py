@@ -11,22 +11,7 @@ import torch
 
 import patchpm
 from patchpm.errors import CannotError, IntegrityError, StaleLockError
-from tests.builders import matrix
-from tests.model import tiny
-from tests.world import World, base_model
-
-
-@pytest.fixture
-def talking(world: World) -> World:
-    """A world whose base is a model that can speak, with two patches published."""
-    folder = world.root / "models" / "talking"
-    tiny.llama().save_pretrained(folder)
-    tiny.tokenizer().save_pretrained(folder)
-    world.base = folder
-    target = base_model(folder)
-    for name, tokens in (("acme/bias", 2), ("acme/toxicity", 3)):
-        world.publish(name, for_base=target, prefix=matrix(tokens, target.hidden_size))
-    return world
+from tests.world import World
 
 
 def loaded(folder: Path) -> tuple[Any, Any]:

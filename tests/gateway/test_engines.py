@@ -1,0 +1,112 @@
+"""Several engines behind one gateway: who gets a request, and what happens when one dies."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+from patchpm.gateway.engine_template import engine_template
+from tests.gateway.builders import Gateway, everybody, patch, running, served
+from tests.gateway.engine import Engine
+from tests.model import tiny
+
+
+def engine(**fields: object) -> Engine:
+    made = Engine(engine_template(tiny.tokenizer()))
+    for name, value in fields.items():
+        setattr(made, name, value)
+    return made
+
+
+def at_once(gateway: Gateway, count: int, **fields: object) -> list[int]:
+    with ThreadPoolExecutor(count) as pool:
+        return [answer.status for answer in pool.map(lambda _: gateway.chat(**fields), range(count))]
+
+
+def test_requests_go_to_the_engine_that_has_the_least_to_do() -> None:
+    slow, fast = engine(pause=1.0), engine(pause=0.0)
+    with running(everybody(patch("acme/a")), slow, fast) as gateway:
+        assert gateway.chat().status == gateway.chat().status == 200
+        assert (len(slow.chats), len(fast.chats)) == (1, 1)
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(gateway.chat)
+            gateway.wait_for(lambda: len(slow.chats) + len(fast.chats) == 3)
+            busy = len(slow.chats) == 2
+            assert gateway.chat().status == gateway.chat().status == 200
+            assert waiting.result().status == 200
+        assert busy
+        assert (len(slow.chats), len(fast.chats)) == (2, 3)
+
+
+def test_an_engine_that_cannot_be_reached_costs_no_request() -> None:
+    with running(everybody(patch("acme/a")), engine(), engine()) as gateway:
+        site, loop = gateway.site, gateway.loop
+        assert site is not None
+        assert loop is not None
+        with served(engine().app()) as gone:
+            loop.call_soon_threadsafe(site.upstreams.swap, [gone, *(one.url for one in gateway.engines)])
+            gateway.wait_for(lambda: len(site.upstreams.ready) == 3)
+        assert at_once(gateway, 6) == [200] * 6
+        assert gateway.metric("patchpm_gateway_retries_total") >= 1
+
+
+def test_a_request_that_an_engine_dies_of_kills_at_most_one_more() -> None:
+    dying = [engine(dies_after=0) for _ in range(3)]
+    with running(everybody(patch("acme/a")), *dying) as gateway:
+        answer = gateway.chat()
+        assert (answer.status, answer.error) == (502, "engine_failed")
+        assert sorted(len(one.chats) for one in dying) == [0, 1, 1]
+
+
+def test_an_engine_killed_in_the_middle_of_a_stream_ends_it_with_an_error_and_the_others_go_on() -> None:
+    dying, living = engine(), engine()
+    with running(everybody(patch("acme/a")), dying, living) as gateway:
+        dying.dies_after = 2
+        found = [gateway.chat(stream=True).events for _ in range(2)]
+        broken = [events for events in found if events[-1] is not None]
+        assert len(broken) == 1
+        assert broken[0][-1]["error"]["code"] == "engine_failed"
+        assert broken[0][1]["choices"][0]["delta"]["content"] == " there"
+        dying.healthy = False
+        assert [gateway.chat(stream=True).events[-1] for _ in range(3)] == [None] * 3
+        assert gateway.metric("patchpm_gateway_broken_answers_total") == 1
+
+
+def test_an_engine_that_is_ill_gets_nothing_until_it_is_well() -> None:
+    one, two = engine(), engine()
+    with running(everybody(patch("acme/a")), one, two) as gateway:
+        site = gateway.site
+        assert site is not None
+        one.healthy = False
+        gateway.wait_for(lambda: len(site.upstreams.ready) == 1)
+        before = len(one.chats)
+        assert at_once(gateway, 4) == [200] * 4
+        assert len(one.chats) == before
+        one.healthy = True
+        gateway.wait_for(lambda: len(site.upstreams.ready) == 2)
+        assert gateway.metric(f'patchpm_gateway_engine_ready{{engine="{one.url}"}}') == 1
+
+
+def test_without_any_engine_the_answer_says_so_and_the_load_balancer_is_told() -> None:
+    with running(everybody(patch("acme/a"))) as gateway:
+        site = gateway.site
+        assert site is not None
+        gateway.engine.healthy = False
+        gateway.wait_for(lambda: not site.upstreams.ready)
+        answer = gateway.chat()
+        assert (answer.status, answer.error, answer.headers["retry-after"]) == (503, "no_engine", "2")
+        assert gateway.get("/health").status == 503
+
+
+def test_engines_are_exchanged_while_a_stream_runs() -> None:
+    old, new = engine(pause=0.2), engine()
+    with running(everybody(patch("acme/a")), old) as gateway, served(new.app()) as url, ThreadPoolExecutor(1) as pool:
+        site, loop = gateway.site, gateway.loop
+        assert site is not None
+        assert loop is not None
+        stream = pool.submit(gateway.chat, stream=True)
+        gateway.wait_for(lambda: old.sent >= 1)
+        loop.call_soon_threadsafe(site.upstreams.swap, [url])
+        gateway.wait_for(lambda: [one.url for one in site.upstreams.ready] == [url])
+        assert gateway.chat().status == 200
+        assert len(new.chats) == 1
+        assert stream.result().events[-1] is None
