@@ -1,6 +1,6 @@
 """What the benchmarks of engines share: the models they run, the engines, and how one is asked.
 
-Engines are taken from the folder in PATCHPM_ENGINES_BIN, else from `.venv-engines/bin`, as `make test-engines` makes it.
+Engines are taken from the folder in PATCHPM_ENGINES_BIN, else from `.venv-engines/bin` of `make test-engines`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import urllib3
 from patchpm.cli.app import run
 from patchpm.cli.locked_set import LockedSet, locked_set
 from patchpm.export.hf_folder import export_hf
-from patchpm.export.patched_gguf import write_patched_gguf
+from patchpm.export.patched_gguf import place_in_gguf, write_patched_gguf
 from patchpm.gateway.engine import Engine
 from patchpm.gateway.engine_command import engine_command
 from patchpm.model.demo_base import _GGUF, _WHEEL, demo_base
@@ -57,7 +57,7 @@ class Models:
     folder: Path
     """For vLLM and transformers."""
     quantised: Path
-    """GGUF, Q4_1 as the base came."""
+    """GGUF, Q4_1 as the base came, with a head of its own: llama.cpp counts suppressed tokens in log-probabilities."""
     whole: Path
     """GGUF with the same weights in float32: what differs there is the engine, not the number type."""
     first: int
@@ -95,7 +95,7 @@ def make_models(root: Path, name: str) -> Models:
         if not target.exists():
             digest = fingerprint(source).fingerprint.tensors
             assert digest is not None
-            write_patched_gguf(source, target, locked.patches, digest, folder=base)
+            write_patched_gguf(place_in_gguf(source, locked.patches, folder=base), target, digest, untie=True)
     return found
 
 

@@ -25,6 +25,7 @@ _IDLE: Final = 2.0
 _LOOK: Final = 1.0
 """Seconds between two looks at watched files."""
 
+Running = Callable[[Site], AbstractAsyncContextManager[object]]
 Watched = Callable[[], Sequence[str]]
 """The files that a roster was made of."""
 
@@ -42,7 +43,7 @@ class Options:
     """Where given, a change of these files reloads."""
     limits: Limits = field(default_factory=Limits)
     attest: Attest = unsigned
-    running: Callable[[Site], AbstractAsyncContextManager[object]] = nullcontext
+    running: Running = nullcontext
     """Around the whole run, with the open site: who starts engines by itself tells `site.upstreams` of them here."""
 
 
