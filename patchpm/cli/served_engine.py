@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from patchpm.cli.served_roster import Loading
     from patchpm.export.export_cache import ExportCache
     from patchpm.gateway.engine import Engine
+    from patchpm.gateway.own_engine import WithOwnEngine
     from patchpm.gateway.roster import Roster
-    from patchpm.gateway.serving import Running
     from patchpm.model.loaded import PatchSet
 
 _EVERY = 10
@@ -50,7 +50,7 @@ class OwnEngineOf:
 
     loading: Loading
     """How the roster is read."""
-    running: Running
+    running: WithOwnEngine
     """What runs around the gateway."""
     export: Callable[[], Path]
     """Makes the model now, so that what goes wrong is told before the server listens."""
@@ -104,7 +104,7 @@ def own_engine_of(choice: EngineChoice, folder: Path, label: str | None) -> OwnE
     from patchpm.cli.served_roster import Loading, of_project
     from patchpm.gateway.engine import Engine
     from patchpm.gateway.injection import FixedInjection
-    from patchpm.gateway.own_engine import own_engine
+    from patchpm.gateway.own_engine import WithOwnEngine
     from patchpm.json_log import GATEWAY_LOG as LOG
 
     locked = locked_set(folder, label)
@@ -131,7 +131,7 @@ def own_engine_of(choice: EngineChoice, folder: Path, label: str | None) -> OwnE
         return await Engine.start(command, model, locked.label, deadline=choice.timeout, waiting=waiting)
 
     return OwnEngineOf(
-        Loading(load, loading.watched), own_engine(exports.get, start), lambda: exports.get(locked.patches)
+        Loading(load, loading.watched), WithOwnEngine(exports.get, start), lambda: exports.get(locked.patches)
     )
 
 

@@ -19,7 +19,6 @@ from patchpm.errors import CannotError, PatchpmError
 from patchpm.gateway.admission import Admission
 from patchpm.gateway.engine import Engine
 from patchpm.gateway.roster import Roster
-from patchpm.gateway.serving import Running
 from patchpm.gateway.site import Site
 from patchpm.gateway.upstreams import Upstream
 from patchpm.json_log import GATEWAY_LOG as LOG
@@ -155,20 +154,33 @@ class OwnEngine:
         task.add_done_callback(self._tasks.discard)
 
 
-def own_engine(export: Export, start: Start) -> Running:
-    """What `Options.running` of a gateway is, when it has an engine of its own."""
+class WithOwnEngine:
+    """What `Options.running` of a gateway is, when it has an engine of its own.
+
+    Args:
+        export: How a set becomes a model.
+        start: How a model becomes an engine.
+    """
+
+    def __init__(self, export: Export, start: Start) -> None:
+        self._export, self._start = export, start
+        self.failed: PatchpmError | None = None
+        """Why the first engine did not start, which ends the server."""
 
     @asynccontextmanager
-    async def running(site: Site) -> AsyncIterator[None]:
-        engine = OwnEngine(site, export, start)
+    async def __call__(self, site: Site) -> AsyncIterator[None]:
+        """Run the engine of a site."""
+        engine = OwnEngine(site, self._export, self._start)
         try:
-            await engine.bring_up(site.roster.current)
+            try:
+                await engine.bring_up(site.roster.current)
+            except PatchpmError as error:
+                self.failed = error
+                raise
             site.roster.prepare = engine.bring_up
             yield
         finally:
             await engine.close()
-
-    return running
 
 
 def _set_of(roster: Roster) -> PatchSet:

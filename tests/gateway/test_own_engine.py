@@ -17,7 +17,7 @@ import urllib3
 from patchpm.errors import CannotError
 from patchpm.gateway.app import build_app
 from patchpm.gateway.engine import Engine
-from patchpm.gateway.own_engine import own_engine
+from patchpm.gateway.own_engine import WithOwnEngine
 from patchpm.gateway.roster import EVERYBODY, Roster, Tenant
 from patchpm.gateway.serving import Options, opening
 from patchpm.gateway.site import Site
@@ -75,7 +75,7 @@ class Project:
 def serving(project: Project) -> Iterator[Gateway]:
     """The gateway of a project, over HTTP."""
     gateway = Gateway("", [])
-    inner = own_engine(project.export, project.start)
+    inner = WithOwnEngine(project.export, project.start)
 
     @asynccontextmanager
     async def running(site: Site) -> AsyncIterator[None]:
@@ -191,7 +191,7 @@ def test_an_engine_that_dies_is_started_again(tmp_path: Path) -> None:
 
 def test_a_first_engine_that_does_not_start_ends_the_server(tmp_path: Path) -> None:
     project = Project(tmp_path, now=BROKEN)
-    opened = opening(Options((), running=own_engine(project.export, project.start)), project.load, project.load())
+    opened = opening(Options((), running=WithOwnEngine(project.export, project.start)), project.load, project.load())
 
     async def told() -> None:
         async with opened():
