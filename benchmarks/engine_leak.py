@@ -1,9 +1,9 @@
 """How often an engine says a token of a patch: counted in freely sampled text, and as the probability of it.
 
 vLLM and llama.cpp sample at temperature 1 without any cut (top-p, top-k, min-p), after ten prompts, of which two ask
-for the instructions. `transformers` runs in process, without its list of suppressed tokens, so that the rows of the head
-stand by themselves, and adds up the probability that the distribution gives to all prefix tokens: times 100,000, that
-is how many would be seen.
+for the instructions. `transformers` runs in process, without its list of suppressed tokens, so that the rows of the
+head stand by themselves, and adds up the probability that the distribution gives to all prefix tokens: times 100,000,
+that is how many would be seen.
 
     python benchmarks/engine_leak.py --engine vllm|llama.cpp|transformers [--tokens 100000] [--root DIR]
 """
