@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from patchpm.gateway.prompt_count import Placed, PromptCounter
+from patchpm.gateway.prompt_count import Placed, PromptCounter, check_no_reserved
 from patchpm.gateway.refusal import malformed
 from patchpm.model.conversation import Message
 from patchpm.model.loaded import LoadedPatch, PatchSet
@@ -38,7 +38,7 @@ class Injection(Protocol):
         """What the engine is sent, as JSON.
 
         Raises:
-            RefusedError: Where the conversation has no place for the patches.
+            RefusedError: Where it holds a reserved text, or the conversation has no place for the patches.
         """
 
     def expected(self, request: Mapping[str, Any]) -> int | None:
@@ -80,7 +80,7 @@ class FixedInjection:
 
     def body(self, request: Mapping[str, Any]) -> bytes:
         """See `Injection.body`."""
-        return json.dumps(request).encode()
+        return _written(request)
 
     def expected(self, request: Mapping[str, Any]) -> int | None:
         """See `Injection.expected`."""
@@ -107,7 +107,7 @@ class EmbedsInjection(FixedInjection):
     def body(self, request: Mapping[str, Any]) -> bytes:
         """See `Injection.body`."""
         if not self.parts:
-            return json.dumps(request).encode()
+            return _written(request)
         anchor = self.counter.anchor
         messages, seat = anchor.seat(request["messages"], tools=bool(request.get("tools")))
         if seat is None:
@@ -119,8 +119,14 @@ class EmbedsInjection(FixedInjection):
         ]
         content = [*prefix, *_content(messages[seat], separator, strip=anchor.strip)]
         messages[seat] = {**messages[seat], "content": content}
-        written = json.dumps({**request, "messages": messages}).encode()
+        written = _written({**request, "messages": messages})
         return b"".join(_filled(written, [part for part in self.parts if isinstance(part, bytes)]))
+
+
+def _written(request: Mapping[str, Any]) -> bytes:
+    body = json.dumps(request).encode()
+    check_no_reserved(body)
+    return body
 
 
 def _content(message: Message, separator: str, *, strip: bool) -> list[dict[str, Any]]:

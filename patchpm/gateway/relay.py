@@ -13,7 +13,6 @@ import aiohttp
 from patchpm.gateway.chat_request import check_model, read_chat_request
 from patchpm.gateway.event_stream import BrokenStreamError, EventStream
 from patchpm.gateway.exchange import Exchange, Headers
-from patchpm.gateway.prompt_count import check_no_reserved
 from patchpm.gateway.refusal import RefusedError, engine_failed, wrong_count
 from patchpm.gateway.roster import Tenant
 from patchpm.gateway.site import Site
@@ -99,7 +98,6 @@ class _Chat:
 
     async def run(self) -> None:
         body = self._injection.body(self._request)
-        check_no_reserved(body)
         expecting = asyncio.ensure_future(asyncio.to_thread(self._injection.expected, self._request))
         try:
             if self._request.get("chat_template_kwargs") or self._request.get("documents"):

@@ -1,4 +1,4 @@
-"""A small engine that behaves as vLLM's chat endpoint does, as far as a gateway can see. It stands for it in quick tests.
+"""A small engine that behaves as vLLM's chat endpoint does, as far as a gateway can see; for quick tests.
 
 It reads embeddings as vLLM does, renders the template of `engine_template` with a placeholder for them, and counts.
 """

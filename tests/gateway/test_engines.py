@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from patchpm.gateway.engine_template import engine_template
 from tests.gateway.builders import Gateway, everybody, patch, running, served
@@ -10,14 +11,14 @@ from tests.gateway.engine import Engine
 from tests.model import tiny
 
 
-def engine(**fields: object) -> Engine:
+def engine(**fields: Any) -> Engine:
     made = Engine(engine_template(tiny.tokenizer()))
     for name, value in fields.items():
         setattr(made, name, value)
     return made
 
 
-def at_once(gateway: Gateway, count: int, **fields: object) -> list[int]:
+def at_once(gateway: Gateway, count: int, **fields: Any) -> list[int]:
     with ThreadPoolExecutor(count) as pool:
         return [answer.status for answer in pool.map(lambda _: gateway.chat(**fields), range(count))]
 

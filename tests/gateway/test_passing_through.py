@@ -17,8 +17,8 @@ def opened_stream(gateway: Gateway, **fields: Any) -> socket.socket:
     body = json.dumps({"model": "base", "messages": HELLO, "stream": True, **fields}).encode()
     parts = urlsplit(gateway.url)
     line = socket.create_connection((parts.hostname or "", parts.port or 0), timeout=20)
-    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
-    line.sendall(head.encode() + b"\r\n\r\n" + body)
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+    line.sendall(head.encode() + body)
     return line
 
 
@@ -46,7 +46,13 @@ def test_the_usage_of_a_stream_is_shown_to_those_who_asked_and_to_nobody_else() 
 
 
 def test_unknown_fields_reach_the_engine_as_they_are() -> None:
-    extra = {"logprobs": True, "top_logprobs": 5, "seed": 7, "from_next_year": {"a": [1.5, None, "é\u2028"]}, "n": 2}
+    extra: dict[str, Any] = {
+        "logprobs": True,
+        "top_logprobs": 5,
+        "seed": 7,
+        "from_next_year": {"a": [1.5, None, "é\u2028"]},
+        "n": 2,
+    }
     with running(everybody(patch("acme/a"))) as gateway:
         assert gateway.chat(**extra).status == 200
         assert {key: gateway.engine.bodies[-1][key] for key in extra} == extra

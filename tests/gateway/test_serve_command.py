@@ -44,6 +44,7 @@ def process(world: World, *arguments: str) -> Iterator[tuple[Gateway, subprocess
             popen.wait()
 
 
+@pytest.mark.slow
 def test_a_locked_project_is_served_updated_rolled_back_and_ended_without_a_dropped_request(talking: World) -> None:
     talking.started("bias")
     lock, toml = talking.project / "patchpm.lock", talking.project / "patchpm.toml"
@@ -78,6 +79,7 @@ def test_a_locked_project_is_served_updated_rolled_back_and_ended_without_a_drop
         assert popen.wait(20) in (0, -signal.SIGTERM)
 
 
+@pytest.mark.slow
 def test_tenants_of_a_file_are_told_apart_by_their_keys(talking: World) -> None:
     talking.started("bias")
     keys = {name: f"{name}-0123456789abcdef" for name in ("ann", "bob")}

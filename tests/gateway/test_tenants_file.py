@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from patchpm.errors import UsageError
 from patchpm.gateway.tenants import load_tenants, read_tenants
 from patchpm.patch.digest import Digest
 from tests.simulator import refused
 
 KEY = str(Digest.of(b"a key"))
 OTHER = str(Digest.of(b"another key"))
+TWO_OF_ONE_KEY = "".join(f'[[tenant]]\nname = "{name}"\nkeys = ["{KEY}"]\npatches = false\n' for name in ("ann", "bob"))
 
 
 def test_a_tenant_has_keys_and_a_project_or_says_that_it_gets_no_patches() -> None:
@@ -38,16 +40,13 @@ def test_a_tenant_has_keys_and_a_project_or_says_that_it_gets_no_patches() -> No
         (f'[[tenant]]\nname = "ann"\nkeys = ["{KEY}"]\npatches = false\nrate = 3', "unknown fields"),
         (f'[[tenant]]\nname = "ann"\nkeys = ["{KEY}", "{KEY}"]\npatches = false', "a key of ann"),
         (f'[[tenant]]\nname = "ann"\nkeys = ["{KEY}"]\npatches = false\n' * 2, "twice"),
-        (
-            f'[[tenant]]\nname = "ann"\nkeys = ["{KEY}"]\npatches = false\n'
-            f'[[tenant]]\nname = "bob"\nkeys = ["{KEY}"]\npatches = false',
-            "a key of ann",
-        ),
+        (TWO_OF_ONE_KEY, "a key of ann"),
     ],
 )
 def test_what_it_may_not_say_is_told_with_its_place(text: str, said: str) -> None:
-    with refused("malformed-tenants") as found:
+    with pytest.raises(UsageError) as found:
         read_tenants(text, folder=Path())
+    assert found.value.code == "malformed-tenants"
     assert said in str(found.value)
 
 
