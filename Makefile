@@ -6,7 +6,7 @@ TORCH ?= torch==2.13.0
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test test-long test-all check format docs bench wheel-test clean
+.PHONY: demo test test-long test-all test-engines check format docs bench wheel-test clean
 
 demo: $(READY)
 	$(BIN)/python examples/demo.py
@@ -19,6 +19,9 @@ test-long: $(READY)
 
 test-all: $(READY)
 	$(BIN)/pytest -n 2
+
+test-engines: $(READY) .venv-engines/.ready
+	$(BIN)/pytest -m engines tests/engines
 
 check: $(READY)
 	$(BIN)/ruff format --check .
@@ -42,7 +45,7 @@ wheel-test: $(READY)
 	$(BIN)/python tests/wheel/check.py
 
 clean:
-	rm -rf .venv dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-engines dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(READY): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "patchpm needs Python 3.11 or newer"; exit 1; }
@@ -50,3 +53,12 @@ $(READY): pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check "$(TORCH)"
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[model,train,dev]'
 	touch $(READY)
+
+# Engines are at home in an environment of their own. torch again first; and what a package brings along that is built
+# for another torch would break it.
+.venv-engines/.ready: tests/engines/requirements.txt
+	$(PYTHON) -m venv .venv-engines
+	.venv-engines/bin/pip install --quiet --disable-pip-version-check "$(TORCH)"
+	.venv-engines/bin/pip install --quiet --disable-pip-version-check --requirement tests/engines/requirements.txt
+	.venv-engines/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	touch .venv-engines/.ready

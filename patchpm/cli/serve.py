@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
+from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,11 +18,13 @@ from patchpm.cli.listening import listening, shown
 from patchpm.cli.locked_set import locked_set
 from patchpm.cli.options import project_option
 from patchpm.cli.output import line, note
+from patchpm.cli.served_engine import EngineChoice, OwnEngineOf, engine_options, own_engine_of
 from patchpm.cli.signing import load_key, passphrase_option
 from patchpm.errors import UsageError
 from patchpm.settings import UPSTREAM_KEY
 
 if TYPE_CHECKING:
+    from patchpm.gateway.own_engine import WithOwnEngine
     from patchpm.gateway.roster import Load
 
 _LAST_SECONDS = 30
@@ -28,10 +32,12 @@ _LAST_SECONDS = 30
 
 
 @click.command(
-    epilog="Example: patchpm serve --upstream http://127.0.0.1:8000\n\n"
+    epilog="Example: patchpm serve --engine vllm -- --max-model-len 4096\n\n"
+    "Example: patchpm serve --upstream http://127.0.0.1:8000\n\n"
     "Example: patchpm serve --tenants tenants.toml --upstream http://10.0.0.1:8000 --upstream http://10.0.0.2:8000"
 )
-@click.option("--upstream", "upstreams", multiple=True, metavar="URL", help="An engine; may be repeated.")
+@click.option("--upstream", "upstreams", multiple=True, metavar="URL", help="A vLLM that runs; may be repeated.")
+@engine_options
 @click.option(
     "--tenants",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -73,6 +79,12 @@ _LAST_SECONDS = 30
 @click.option("--hash-key", is_flag=True, help="Read an API key from standard input, print its hash, and end.")
 def command(
     upstreams: tuple[str, ...],
+    engine: str | None,
+    engine_bin: Path | None,
+    engine_command: str | None,
+    gguf: Path | None,
+    start_timeout: int,
+    engine_arguments: tuple[str, ...],
     tenants: Path | None,
     folder: Path,
     base: str | None,
@@ -90,9 +102,14 @@ def command(
 ) -> None:
     """Serve the patched model as an OpenAI-compatible API.
 
-    It stands in front of vLLM, started with --enable-prompt-embeds and the template that --write-template makes: puts
-    the patches into each chat completion, and makes sure that the engine counted them. The key that the engines want
-    is read from PATCHPM_UPSTREAM_KEY.
+    Alone, it builds the project's patches into a copy of the model, starts an engine on it, and stands before that.
+    What follows -- goes to the engine.
+
+    With --upstream, it stands before vLLMs that run, started with --enable-prompt-embeds and the template that
+    --write-template makes, and puts the patches into each chat completion; so tenants can have their own. The key
+    that the engines want is read from PATCHPM_UPSTREAM_KEY.
+
+    Either way it makes sure that the engine counted the patches in each answer.
     """
     if hash_key:
         line(_hashed(sys.stdin.readline().strip()))
@@ -111,13 +128,27 @@ def command(
     if template is not None:
         _write_template(template, folder, base)
         return
-    if not upstreams:
-        raise UsageError("no-upstream", "say where the engines are", next="--upstream http://127.0.0.1:8000")
     for url in upstreams:
         address_of(url)
-    loading = of_project(folder, base) if tenants is None else of_tenants(tenants)
+    given = EngineChoice(engine, engine_bin, engine_command, gguf, start_timeout, engine_arguments)
+    own: OwnEngineOf | None = None
+    if not upstreams and tenants is None:
+        own = own_engine_of(given, folder, base)
+        loading = own.loading
+        note(f"the model with the patches is at {own.export()}")
+    elif not upstreams:
+        raise UsageError("no-upstream", "say where the engines are", next="--upstream http://127.0.0.1:8000")
+    elif given.is_given:
+        raise UsageError(
+            "wrong-options",
+            "--upstream and the options of an engine that patchpm starts exclude each other",
+            next="start the engine by yourself and give --upstream, or leave that out",
+        )
+    else:
+        loading = of_project(folder, base) if tenants is None else of_tenants(tenants)
     options = Options(
         upstreams=upstreams,
+        running=nullcontext if own is None else own.running,
         key=os.environ.get(UPSTREAM_KEY) or None,
         policy=policy,
         watched=loading.watched if watch else None,
@@ -143,7 +174,16 @@ def command(
             timeout_graceful_shutdown=_LAST_SECONDS,
             lifespan="on",
         )
+        if own is not None:
+            _tell_once(own.running)
         Server(config).run([opened])
+    if own is not None and own.running.failed is not None:
+        raise own.running.failed
+
+
+def _tell_once(running: WithOwnEngine) -> None:
+    """Let an engine that does not start be told as every error is, and not by a traceback in the log as well."""
+    logging.getLogger("uvicorn.error").addFilter(lambda _: running.failed is None)
 
 
 def _write_template(path: Path, folder: Path, base: str | None) -> None:

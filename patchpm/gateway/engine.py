@@ -79,6 +79,11 @@ class Engine:
         return engine
 
     @property
+    def keeper(self) -> int:
+        """Id of the process above all of its processes."""
+        return self._process.pid
+
+    @property
     def alive(self) -> bool:
         """Whether its process runs."""
         return self._process.returncode is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
@@ -29,6 +30,12 @@ _OURS: Final = frozenset({
     *("upgrade", "content-length", "content-encoding", "date", "server", "x-request-id"),
 })  # fmt: skip
 """Headers of an answer that are of one connection, or that this server writes itself."""
+
+
+class _MovedError(Exception):
+    """The engines have gone on to another patch set since the request was made ready; it is made ready again."""
+
+
 _BROKEN: Final = (aiohttp.ClientError, ConnectionError, TimeoutError, BrokenStreamError)
 
 
@@ -38,8 +45,8 @@ async def relay_chat(site: Site, exchange: Exchange) -> None:
     Raises:
         RefusedError: Where the answer has not begun; after that, errors are sent as its end.
     """
-    tenant = site.roster.current.tenant_of(exchange.headers.get("authorization"))
-    exchange.notes["tenant"] = tenant.name
+    key = exchange.headers.get("authorization")
+    exchange.notes["tenant"] = site.roster.current.tenant_of(key).name
     limits = site.limits
     kind = exchange.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     if kind != "application/json":
@@ -47,7 +54,7 @@ async def relay_chat(site: Site, exchange: Exchange) -> None:
     if exchange.headers.get("content-encoding", "identity") != "identity":
         raise RefusedError(415, "unsupported_encoding", "The body must not be compressed")
     request = read_chat_request(await exchange.body(limits.body, limits.silence, limits.upload))
-    work = asyncio.ensure_future(_Chat(site, exchange, tenant, request).run())
+    work = asyncio.ensure_future(_chat(site, exchange, key, request))
     gone = asyncio.ensure_future(exchange.gone())
     try:
         await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
@@ -60,6 +67,14 @@ async def relay_chat(site: Site, exchange: Exchange) -> None:
         work.cancel()
         gone.cancel()
         await asyncio.gather(work, gone, return_exceptions=True)
+
+
+async def _chat(site: Site, exchange: Exchange, key: str | None, request: dict[str, Any]) -> None:
+    """Answer with the patches that hold once the whole request is there."""
+    while True:
+        with contextlib.suppress(_MovedError):
+            await _Chat(site, exchange, site.roster.current.tenant_of(key), request).run()
+            return
 
 
 class _Chat:
@@ -98,6 +113,8 @@ class _Chat:
         sent = False
         while True:
             with self._site.upstreams.lease(tried) as upstream:
+                if upstream.set not in (None, self._injection.patches.digest):
+                    raise _MovedError
                 self._exchange.notes["engine"] = upstream.url
                 check_model(self._request, upstream.models)
                 try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -97,6 +97,8 @@ class Roster:
 
 Load = Callable[[], Roster]
 """Reads and verifies everything anew; runs in a thread."""
+Prepare = Callable[[Roster], Awaitable[None]]
+"""Makes a roster's engine ready, before the roster holds; raises a `PatchpmError` where it cannot be."""
 
 
 class LiveRoster:
@@ -114,6 +116,8 @@ class LiveRoster:
         self._load = load
         self._reloaded = reloaded
         self._lock = asyncio.Lock()
+        self.prepare: Prepare | None = None
+        """Called with each new roster before it holds; set by who has engines of its own."""
         self.current = first
         """What holds for requests that come now."""
         self.refused: str | None = None
@@ -124,6 +128,8 @@ class LiveRoster:
         async with self._lock:
             try:
                 found = await asyncio.to_thread(self._load)
+                if self.prepare is not None:
+                    await self.prepare(found)
             except PatchpmError as error:
                 self.refused = f"{error.code}: {error.what}"
                 LOG.error(

@@ -28,6 +28,7 @@ _IDLE: Final = 2.0
 _LOOK: Final = 1.0
 """Seconds between two looks at watched files."""
 
+Running = Callable[[Site], AbstractAsyncContextManager[object]]
 Watched = Callable[[], Sequence[str]]
 """The files that a roster was made of."""
 
@@ -48,7 +49,7 @@ class Options:
     """Signs what the gateway says of itself; without one of the operator's, one that is forgotten at the end."""
     probe_every: timedelta = timedelta(minutes=10)
     """Time between two checks of an engine by the guard."""
-    running: Callable[[Site], AbstractAsyncContextManager[object]] = nullcontext
+    running: Running = nullcontext
     """Around the whole run, with the open site: who starts engines by itself tells `site.upstreams` of them here."""
 
 

@@ -12,6 +12,7 @@ from typing import Final
 from patchpm.errors import UsageError
 from patchpm.gateway.refusal import no_engine
 from patchpm.json_log import GATEWAY_LOG as LOG
+from patchpm.patch.digest import Digest
 
 _PERIOD: Final = 2.0
 """Seconds between two looks at an engine."""
@@ -25,6 +26,8 @@ class Upstream:
 
     url: str
     """Its address, without a slash at the end."""
+    set: Digest | None = None
+    """The patch set that is built into what it serves; None where each request brings its own."""
     in_flight: int = 0
     """Requests that it works on for this gateway."""
     ready: bool = False
@@ -57,14 +60,15 @@ class Upstreams:
         self._watches: dict[Upstream, asyncio.Task[None]] = {}
         self._turns = 0
 
-    def swap(self, urls: Sequence[str]) -> None:
+    def swap(self, urls: Sequence[str | Upstream]) -> None:
         """Use these engines from now on; those that were known stay as they are. Needs a running event loop.
 
         Raises:
             UsageError: `bad-upstream`.
         """
-        wanted = [address_of(url) for url in urls]
-        known = {upstream.url: upstream for upstream in self._watches}
+        given = {item.url: item for item in urls if isinstance(item, Upstream)}
+        wanted = [item.url if isinstance(item, Upstream) else address_of(item) for item in urls]
+        known = {upstream.url: upstream for upstream in self._watches} | given
         watches = {}
         for url in dict.fromkeys(wanted):
             upstream = known.get(url) or Upstream(url)

@@ -19,8 +19,7 @@ PAGES = {
 }
 RUNNABLE = [name for name, page in PAGES.items() if page.steps() and not page.is_real]
 SLOW = tuple(
-    f"docs/how-to/{name}.md"
-    for name in ("check-claims", "export", "own-patch", "peft", "private-registry", "python")
+    f"docs/how-to/{name}.md" for name in ("check-claims", "export", "own-patch", "peft", "private-registry", "python")
 )
 """Pages that train, or that load torch several times."""
 REAL = [name for name, page in PAGES.items() if page.is_real]
