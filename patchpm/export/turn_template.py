@@ -18,7 +18,7 @@ from patchpm.model.conversation import PROBES, Conversation, Message
 
 _START, _END = "start", "end"
 _ROLES: Final = ("system", "user", "assistant")
-_USUAL: Final = (
+_USUAL: Final[tuple[tuple[str, ...], ...]] = (
     ("user",),
     ("system", "user"),
     ("user", "assistant", "user"),
@@ -26,7 +26,7 @@ _USUAL: Final = (
     ("user", "assistant"),
     ("system", "user", "assistant"),
 )
-_UNUSUAL: Final = (
+_UNUSUAL: Final[tuple[tuple[str, ...], ...]] = (
     ("user", "system", "user"),
     ("user", "assistant", "system", "user"),
     ("system", "assistant", "user"),

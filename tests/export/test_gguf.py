@@ -24,7 +24,7 @@ def load(path: Path) -> tuple[Any, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
     config: Any = GgufConfig(dequantize=True)
-    model = AutoModelForCausalLM.from_pretrained(
+    model: Any = AutoModelForCausalLM.from_pretrained(
         path.parent, gguf_file=path.name, quantization_config=config, dtype=torch.float32
     )
     return model.eval(), AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
