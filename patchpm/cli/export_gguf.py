@@ -25,7 +25,7 @@ _NEW_FILE = click.Path(dir_okay=False, path_type=Path)
 @click.argument("out", type=_NEW_FILE)
 @click.option("--gguf", "stock", type=_FILE, help="The stock file (default: the project's base, where it is one).")
 @click.option("--base", "label", metavar="NAME", help="Which base of the project, where it has several.")
-@click.option("--untie", is_flag=True, help="Give a tied model a head of its own, for engines that sample any token.")
+@click.option("--tied", is_flag=True, help="Give a tied model no head of its own: smaller, and for llama.cpp only.")
 @click.option("--delta", type=_NEW_FILE, help="Also write a small file that makes OUT from the stock file.")
 @click.option("--from-delta", type=_FILE, help="Make OUT from --gguf and such a file; needs no project.")
 @project_option
@@ -34,7 +34,7 @@ def command(
     out: Path,
     stock: Path | None,
     label: str | None,
-    untie: bool,
+    tied: bool,
     delta: Path | None,
     from_delta: Path | None,
     folder: Path,
@@ -46,7 +46,7 @@ def command(
     stored as Q8_0 with them. Everything else is copied byte by byte.
     """
     if from_delta is not None:
-        if stock is None or label or untie or delta:
+        if stock is None or label or tied or delta:
             raise UsageError(
                 "wrong-options",
                 "--from-delta goes with --gguf only",
@@ -61,7 +61,7 @@ def command(
 
         place = placed_model(locked)
         with progress(f"writing {out.name}", unit="bytes") as advance:
-            made = write_patched_gguf(place, out, locked.digest, untie=untie, delta=delta, progress=advance)
+            made = write_patched_gguf(place, out, locked.digest, untie=not tied, delta=delta, progress=advance)
     emit(figures(out, place, made), lambda: _say(out, place, made, delta), as_json=as_json)
 
 
@@ -105,7 +105,7 @@ def _say(out: Path, place: PlacedInGguf, made: PatchedGguf, delta: Path | None) 
         note(f"  {place.placed.placement.note}")
     if made.tied:
         note("  llama.cpp (b9490 or later) never samples the tokens of the patches, but counts them in logprobs;")
-        note("  for other engines, or for logprobs as the model means them, export with --untie")
+        note("  for other engines, or for logprobs as the model means them, export without --tied")
     if delta is not None:
         line(f"{delta}  {made.delta:,} bytes")
 

@@ -40,7 +40,7 @@ def test_a_gguf_project_is_exported_and_comes_back_from_its_delta(gguf_world: Wo
     patched = Path("out/patched.gguf")
     assert found["size"] == patched.stat().st_size
     assert found["set"] == str(gguf_world.lock.compositions[0].digest)
-    assert (found["tokens"], found["patches"], found["tied"]) == (3, ["acme/toxicity 1.0.0"], True)
+    assert (found["tokens"], found["patches"], found["tied"]) == (3, ["acme/toxicity 1.0.0"], False)
     stock = str(gguf_world.base)
     again = gguf_world.ok(
         "export", "gguf", "again.gguf", "--gguf", stock, "--from-delta", "out/patched.delta", "--json"
@@ -50,12 +50,12 @@ def test_a_gguf_project_is_exported_and_comes_back_from_its_delta(gguf_world: Wo
 
 
 def test_a_listed_copy_of_a_folder_is_exported(folder_world: World) -> None:
-    found = folder_world.ok("export", "gguf", "patched.gguf", "--gguf", "../tiny.gguf", "--untie", "--json").json
+    found = folder_world.ok("export", "gguf", "patched.gguf", "--gguf", "../tiny.gguf", "--json").json
     assert found["tied"] is False
     assert Path("patched.gguf").is_file()
-    text = folder_world.ok("export", "gguf", "patched.gguf", "--gguf", "../tiny.gguf")
+    text = folder_world.ok("export", "gguf", "patched.gguf", "--gguf", "../tiny.gguf", "--tied")
     assert "acme/toxicity 1.0.0: 3 tokens" in text.out
-    assert "--untie" in text.err
+    assert "--tied" in text.err
 
 
 def test_a_copy_that_nobody_lists_is_refused(folder_world: World) -> None:
@@ -73,7 +73,7 @@ def test_a_folder_needs_a_gguf_file(folder_world: World) -> None:
 
 def test_options_that_a_delta_decides_are_refused(gguf_world: World) -> None:
     Path("some.delta").write_bytes(b"x")
-    for more in ([], ["--gguf", str(gguf_world.base), "--untie"], ["--gguf", str(gguf_world.base), "--base", "tiny"]):
+    for more in ([], ["--gguf", str(gguf_world.base), "--tied"], ["--gguf", str(gguf_world.base), "--base", "tiny"]):
         refused = gguf_world.run("export", "gguf", "out.gguf", "--from-delta", "some.delta", "--json", *more)
         assert (refused.code, refused.error["code"]) == (2, "wrong-options")
 
