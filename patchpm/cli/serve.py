@@ -24,7 +24,10 @@ from patchpm.errors import UsageError
 from patchpm.settings import UPSTREAM_KEY
 
 if TYPE_CHECKING:
-    from patchpm.gateway.own_engine import WithOwnEngine
+    import socket
+
+    from uvicorn import Server
+
     from patchpm.gateway.roster import Load
 
 _LAST_SECONDS = 30
@@ -174,16 +177,21 @@ def command(
             timeout_graceful_shutdown=_LAST_SECONDS,
             lifespan="on",
         )
-        if own is not None:
-            _tell_once(own.running)
-        Server(config).run([opened])
-    if own is not None and own.running.failed is not None:
-        raise own.running.failed
+        _run(Server(config), opened, own)
 
 
-def _tell_once(running: WithOwnEngine) -> None:
-    """Let an engine that does not start be told as every error is, and not by a traceback in the log as well."""
-    logging.getLogger("uvicorn.error").addFilter(lambda _: running.failed is None)
+def _run(server: Server, opened: socket.socket, own: OwnEngineOf | None) -> None:
+    """Serve; an engine that does not start is told as every error is, and not by a traceback in the log."""
+    if own is None:
+        server.run([opened])
+        return
+    logging.getLogger("uvicorn.error").addFilter(lambda _: own.running.failed is None)
+    try:
+        server.run([opened])
+    except SystemExit:
+        if own.running.failed is not None:
+            raise own.running.failed from None
+        raise
 
 
 def _write_template(path: Path, folder: Path, base: str | None) -> None:

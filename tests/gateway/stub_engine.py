@@ -1,6 +1,7 @@
 """An engine without a model: a process of its own that answers as engines do, so that starting and stopping is real.
 
-Its model is a file with the number of tokens that its patches have; a prompt has that many, and one for each word.
+Its model is a file with the number of tokens that its patches have; a prompt has that many, and one for each word. Of a
+real model, a folder, it knows nothing, so it counts wrong.
 """
 
 from __future__ import annotations
@@ -52,10 +53,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        own = 0 if options.strips else int(Path(options.model).read_text())
+        own = 0 if options.strips or Path(options.model).is_dir() else int(Path(options.model).read_text())
         usage = {"prompt_tokens": own + len(body["messages"][-1]["content"].split()), "completion_tokens": WORDS}
         if not body.get("stream"):
-            time.sleep(0.05)
+            time.sleep(0.03)
             choice = {"index": 0, "message": {"role": "assistant", "content": "Hello"}, "finish_reason": "stop"}
             self.answer({"object": "chat.completion", "choices": [choice], "usage": usage})
             return
@@ -64,7 +65,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("connection", "close")
         self.end_headers()
         for _ in range(WORDS):
-            time.sleep(0.05)
+            time.sleep(0.03)
             self.event({"choices": [{"index": 0, "delta": {"content": "word"}, "finish_reason": None}]})
         self.event({"choices": [], "usage": usage})
         self.wfile.write(b"data: [DONE]\n\n")

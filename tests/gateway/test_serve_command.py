@@ -102,7 +102,11 @@ def test_tenants_of_a_file_are_told_apart_by_their_keys(talking: World) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [
-        ([], "no-upstream"),
+        (["--tenants", "tenants.toml"], "no-upstream"),
+        (["--upstream", "http://127.0.0.1:1", "--engine", "vllm"], "wrong-options"),
+        (["--engine", "vllm", "--engine-bin", "."], "engine-not-found"),
+        (["--engine", "llama.cpp", "--engine-command", "x {model} {port}"], "which-gguf"),
+        (["--engine", "vllm", "--engine-command", "no-such-engine {model} {port}"], "engine-died"),
         (["--upstream", "localhost:8000"], "bad-upstream"),
         (["--upstream", "http://user:secret@host"], "bad-upstream"),
         (["--upstream", "http://127.0.0.1:1", "--base", "other"], "which-base"),

@@ -1,0 +1,70 @@
+"""An export for serving is made once for a base and a set, and is there whole or not at all."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from patchpm.errors import CannotError
+from patchpm.export.export_cache import ExportCache
+from patchpm.model.loaded import PatchSet
+from patchpm.patch.digest import Digest
+from tests.model import tiny
+
+BASE = Digest.of(b"base")
+
+
+def patches(name: str) -> PatchSet:
+    """A set of one patch."""
+    base = tiny.base_of(tiny.llama(), tiny.tokenizer())
+    return PatchSet("system-start", (tiny.patch(base, name, tokens=3, seed=len(name)),))
+
+
+class Exporter:
+    """Writes the name of the patch, slowly, and counts."""
+
+    def __init__(self) -> None:
+        self.written: list[str] = []
+        self._lock = threading.Lock()
+
+    def __call__(self, found: PatchSet, path: Path) -> None:
+        name = str(found.patches[0].name)
+        with self._lock:
+            self.written.append(name)
+        time.sleep(0.1)
+        path.write_text(name)
+
+
+def test_the_same_set_is_exported_once_even_by_two_at_once(tmp_path: Path) -> None:
+    write, found = Exporter(), patches("acme/one")
+    caches = [ExportCache(tmp_path, BASE, "hf", write) for _ in range(2)]
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(lambda cache: cache.get(found), caches)
+    assert first == second
+    assert first.read_text() == "acme/one"
+    assert write.written == ["acme/one"]
+
+
+def test_another_set_base_or_form_is_another_export(tmp_path: Path) -> None:
+    write, found = Exporter(), patches("acme/one")
+    paths = {
+        ExportCache(tmp_path, BASE, "hf", write).get(found),
+        ExportCache(tmp_path, BASE, "hf", write).get(patches("acme/other")),
+        ExportCache(tmp_path, Digest.of(b"other"), "hf", write).get(found),
+        ExportCache(tmp_path, BASE, "gguf", write).get(found),
+    }
+    assert len(paths) == 4
+
+
+def test_an_export_that_fails_is_made_the_next_time(tmp_path: Path) -> None:
+    def full(_: PatchSet, __: Path) -> None:
+        raise CannotError("disk-full", "the disk is full")
+
+    found = patches("acme/one")
+    with pytest.raises(CannotError, match="disk-full"):
+        ExportCache(tmp_path, BASE, "hf", full).get(found)
+    assert ExportCache(tmp_path, BASE, "hf", Exporter()).get(found).exists()
