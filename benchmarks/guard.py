@@ -143,7 +143,8 @@ def _some(rows: torch.Tensor, draw: random.Random) -> list[int]:
 def _noisy(rows: torch.Tensor, share: float) -> torch.Tensor:
     noise = torch.randn(rows.shape)
     scale = torch.linalg.vector_norm(rows, dim=1, keepdim=True) / torch.linalg.vector_norm(noise, dim=1, keepdim=True)
-    return rows.float() + share * scale * noise
+    noisy: torch.Tensor = rows.float() + share * scale * noise
+    return noisy
 
 
 def computed(folder: Path, arithmetic: str, every: Sequence[Served], reference: Reference) -> list[Seen]:

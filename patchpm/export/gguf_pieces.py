@@ -15,8 +15,8 @@ from typing import Final
 
 from patchpm.errors import CannotError, UsageError
 from patchpm.export import gguf_values as values
+from patchpm.export.gguf_head import silent_piece
 from patchpm.export.placed_set import PlacedSet
-from patchpm.export.silent_rows import silent_row
 from patchpm.export.splice import Copy, Literal, Piece, Requantised, joined
 from patchpm.model.ggml_types import GGML_TYPES
 from patchpm.model.gguf_file import GgufEntry, GgufHeader, malformed_gguf
@@ -244,7 +244,7 @@ def _embedding(tensor: StoredTensor, vocabulary: _Vocabulary) -> _Tensor:
 
 
 def _head(tensor: StoredTensor, vocabulary: _Vocabulary) -> _Tensor:
-    row = silent_row(tensor, min(vocabulary.placed.first, len(vocabulary.tokens)))
+    row = silent_piece(tensor, min(vocabulary.placed.first, len(vocabulary.tokens)))
     return _grown(tensor, vocabulary, tensor.dtype, repeat(row, len(vocabulary.placed.names)))
 
 

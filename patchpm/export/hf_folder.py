@@ -114,7 +114,8 @@ def export_hf(
     if tokens + patches.tokens > tables.rows:
         free = reserved_run(tokenizer, patches.tokens, ids_in_use(base_folder, config))
     placed = place_set(tokenizer, patches, instead_of=free)
-    rows = WordRows.of(placed, tables, silent_row(tables.head or tables.embedding, tokens))
+    head = tables.head or tables.embedding
+    rows = WordRows.of(placed, tables, silent_row(head, head.shape[0], tokens))
     provenance = Provenance.of(placed, fingerprint, dtype=tables.embedding.dtype, rows=rows.embedding)
     with _hashes_kept(cache, folder), new_folder(out, replace=replace) as new:
         _copy_rest(base_folder, new)

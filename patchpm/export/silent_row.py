@@ -23,35 +23,46 @@ only, repeated, and control tokens in a row:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from patchpm.export.tensor_bytes import tensor_from
-from patchpm.model.stored_tensor import StoredTensor, read_exactly, reading
+from patchpm.model.stored_tensor import StoredTensor, read_exactly
 
 if TYPE_CHECKING:
     import torch
 
+Numbers = Callable[[bytes], "torch.Tensor"]
+"""Turns the bytes of some rows into numbers, one after the other."""
 _SHARE: Final = 12
 _STEPS: Final = 6
 _AGREED: Final = 0.5
 _CHUNK: Final = 512
 
 
-def silent_row(head: StoredTensor, tokens: int) -> torch.Tensor:
+def silent_row(head: StoredTensor, rows: int, tokens: int, numbers: Numbers | None = None) -> torch.Tensor:
     """The row that is not chosen, for a head.
 
     Args:
-        head: `(rows, width)`.
-        tokens: Tokens of the base's vocabulary; the rows behind them are nobody's.
+        head: Its rows lie one after the other.
+        rows: How many it has.
+        tokens: Tokens of the base's vocabulary, in the order in which they were learned; the rows behind them are
+            nobody's.
+        numbers: How to read a row; None for the number types of safetensors.
 
     Returns:
-        `(width,)`, float32.
+        `(hidden_size,)`, float32.
+
+    Raises:
+        IntegrityError: `truncated-weights`.
     """
     import torch
 
-    tokens = min(tokens, head.shape[0])
+    read = numbers or (lambda data: tensor_from(data, head.dtype))
+    tokens = min(tokens, rows)
     share = max(2, tokens // _SHARE)
-    common, rare = _means(head, 0, share), _means(head, tokens - share, tokens)
+    size = head.size // rows
+    common, rare = (_means(head, size, read, begin, begin + share) for begin in (0, tokens - share))
     away = rare - common
     row = (rare + common).mean(0) / 2
     if float(torch.nn.functional.cosine_similarity(away[0], away[1], dim=0)) > _AGREED:
@@ -59,19 +70,16 @@ def silent_row(head: StoredTensor, tokens: int) -> torch.Tensor:
     return row.float()
 
 
-def _means(head: StoredTensor, begin: int, end: int) -> torch.Tensor:
-    """The mean of the even and of the odd rows, `(2, width)`, float64."""
+def _means(head: StoredTensor, size: int, numbers: Numbers, begin: int, end: int) -> torch.Tensor:
+    """The mean of the even and of the odd rows, `(2, hidden_size)`, float64; `size` is that of a row in bytes."""
     import torch
 
-    size = head.size // head.shape[0]
-    total = torch.zeros(2, head.shape[1], dtype=torch.float64)
-    counts = torch.zeros(2, 1, dtype=torch.float64)
-    with reading(head.path), head.path.open("rb", buffering=0) as file:
+    sums: list[torch.Tensor] = []
+    with head.path.open("rb", buffering=0) as file:
         for row in range(begin, end, _CHUNK):
             count = min(_CHUNK, end - row)
             data = read_exactly(file.fileno(), count * size, head.offset + row * size, head.path)
-            rows = tensor_from(data, head.dtype).view(count, -1).double()
-            for half in (0, 1):
-                total[half] += rows[half::2].sum(0)
-                counts[half] += len(rows[half::2])
-    return total / counts
+            rows = numbers(data).view(count, -1).double()
+            sums = [rows[half::2].sum(0) + (sums[half] if sums else 0) for half in (0, 1)]
+    counts = ((end - begin + 1) // 2, (end - begin) // 2)
+    return torch.stack([total / count for total, count in zip(sums, counts, strict=True)])

@@ -95,7 +95,7 @@ class OwnEngine:
         self._engines.add(engine)
         try:
             upstream = Upstream(engine.url, set=digest)
-            why = await Admission(self._site.client, lambda: roster, self._site.policy)(upstream)
+            why = await Admission(self._site.client, lambda: roster, self._site.policy, self._site.guarding)(upstream)
             if why is not None:
                 raise CannotError(
                     "engine-not-proven",

@@ -34,7 +34,7 @@ def test_it_is_far_less_likely_than_the_mean_of_all_tokens(tmp_path: Path) -> No
     rows, states = head(tmp_path / "head.safetensors", ordered=True)
     (stored,) = read_safetensors(tmp_path / "head.safetensors")
 
-    silent = silent_row(stored, TOKENS)
+    silent = silent_row(stored, stored.shape[0], TOKENS)
 
     assert mass(rows, states, silent) < mass(rows, states, rows.mean(0)) / 1000
 
@@ -43,7 +43,7 @@ def test_a_vocabulary_in_no_order_gives_the_mean_row(tmp_path: Path) -> None:
     rows, states = head(tmp_path / "head.safetensors", ordered=False)
     (stored,) = read_safetensors(tmp_path / "head.safetensors")
 
-    silent = silent_row(stored, TOKENS)
+    silent = silent_row(stored, stored.shape[0], TOKENS)
 
     mean = (rows[:500].mean(0) + rows[-500:].mean(0)) / 2
     assert torch.allclose(silent, mean, atol=1e-5)
@@ -56,4 +56,4 @@ def test_rows_that_belong_to_no_token_do_not_count(tmp_path: Path) -> None:
     (plain,) = read_safetensors(tmp_path / "head.safetensors")
     (padded,) = read_safetensors(tmp_path / "padded.safetensors")
 
-    assert torch.equal(silent_row(padded, TOKENS), silent_row(plain, TOKENS))
+    assert torch.equal(silent_row(padded, TOKENS + 64, TOKENS), silent_row(plain, TOKENS, TOKENS))

@@ -51,7 +51,7 @@ class Server:
         if self.template is not None:
             self._tokenizer.chat_template = self.template
             if self._applied is not None:
-                self._applied._guard.watch = None  # what an engine without patchpm's own guard would do
+                self._applied._guard.watches = ()  # what an engine without patchpm's own guard would do
         self._lock = threading.Lock()
         http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         thread = threading.Thread(target=http.serve_forever, args=(0.01,), daemon=True)
