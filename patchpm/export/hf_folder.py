@@ -19,7 +19,7 @@ from patchpm.export import tokenizer_files
 from patchpm.export.configuration import ids_in_use, with_vocabulary, write_generation_config
 from patchpm.export.folder_check import check_folder
 from patchpm.export.linked_file import Way, link_or_copy
-from patchpm.export.new_folder import new_folder
+from patchpm.export.new_folder import check_free, new_folder
 from patchpm.export.placed_set import place_set
 from patchpm.export.provenance import FILE_NAME, Provenance, write_provenance
 from patchpm.export.silent_row import silent_row
@@ -102,6 +102,7 @@ def export_hf(
             `malformed-tokenizer`, `export-differs`; and as `ModelFolder`.
     """
     check_set(patches.patches, patches.anchor)
+    check_free(out, replace=replace)
     folder = ModelFolder(base_folder)
     stored = folder.tensors()
     config = read_object(base_folder / "config.json", max_bytes=_MAX_CONFIG, code="malformed-config")

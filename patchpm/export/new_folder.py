@@ -27,7 +27,7 @@ def new_folder(out: Path, *, replace: bool) -> Iterator[Path]:
         UsageError: `output-exists`.
         CannotError: `disk-full`, `read-only`, `cannot-write`.
     """
-    _check(out, replace=replace)
+    check_free(out, replace=replace)
     mark = f"{secrets.token_hex(8)}{TEMPORARY_SUFFIX}"
     temporary, aside = (out.with_name(f".{out.name}.{part}{mark}") for part in ("", "old."))
     try:
@@ -36,7 +36,7 @@ def new_folder(out: Path, *, replace: bool) -> Iterator[Path]:
             temporary.mkdir()
             yield temporary
             sync_folder(temporary)
-            _check(out, replace=replace)
+            check_free(out, replace=replace)
             if out.exists():
                 out.replace(aside)
             try:
@@ -52,7 +52,12 @@ def new_folder(out: Path, *, replace: bool) -> Iterator[Path]:
                 shutil.rmtree(left, ignore_errors=True)
 
 
-def _check(out: Path, *, replace: bool) -> None:
+def check_free(out: Path, *, replace: bool) -> None:
+    """Refuse a place where something stands that is not to be replaced.
+
+    Raises:
+        UsageError: `output-exists`.
+    """
     if not out.exists() and not out.is_symlink():
         return
     if out.is_dir() and not out.is_symlink():

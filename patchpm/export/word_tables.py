@@ -87,7 +87,7 @@ def _skeleton(folder: Path) -> nn.Module:
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True)
         with torch.device("meta"):
-            return cast("nn.Module", AutoModelForCausalLM.from_config(config))
+            return cast("nn.Module", cast("Any", AutoModelForCausalLM).from_config(config))
     except (OSError, ValueError, KeyError, ImportError, AttributeError) as error:
         raise CannotError(
             "model-unreadable",

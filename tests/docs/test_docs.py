@@ -18,7 +18,7 @@ PAGES = {
     for path in [*(ROOT / name for name in _TOP), *sorted((ROOT / "docs").rglob("*.md"))]
 }
 RUNNABLE = [name for name, page in PAGES.items() if page.steps() and not page.is_real]
-SLOW = tuple(f"docs/how-to/{name}.md" for name in ("check-claims", "own-patch", "private-registry", "python"))
+SLOW = tuple(f"docs/how-to/{name}.md" for name in ("check-claims", "export", "own-patch", "private-registry", "python"))
 """Pages that train, or that load torch several times."""
 REAL = [name for name, page in PAGES.items() if page.is_real]
 
