@@ -25,7 +25,7 @@ from patchpm.export.hf_folder import export_hf
 from patchpm.export.patched_gguf import place_in_gguf, write_patched_gguf
 from patchpm.gateway.engine import Engine
 from patchpm.gateway.engine_command import engine_command
-from patchpm.model.demo_base import demo_base, demo_gguf
+from patchpm.model.demo_base import demo_base, extract_demo_gguf
 from patchpm.model.fingerprint import fingerprint
 from patchpm.settings import Folders
 
@@ -185,7 +185,7 @@ def _stock_gguf(root: Path) -> tuple[Path, Path]:
     if not quantised.exists():
         root.mkdir(parents=True, exist_ok=True)
         with _home(None):
-            demo_gguf(quantised, Folders.of_user().cache)
+            extract_demo_gguf(Folders.of_user().cache, quantised)
     if not whole.exists():
         _dequantise(quantised, whole)
     return quantised, whole

@@ -11,6 +11,7 @@ from patchpm.cli.extra import needs_extra
 from patchpm.cli.locked_gguf import locked_gguf
 from patchpm.cli.options import json_option, project_option
 from patchpm.cli.output import emit, line, note, progress
+from patchpm.errors import UsageError
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -36,7 +37,7 @@ def command(
         from patchpm.export.patched_gguf import write_patched_gguf
 
         place = placed_model(locked)
-        source = go_template(place, None if template is None else template.read_text("utf-8"))
+        source = go_template(place, None if template is None else _text(template))
         with progress(f"writing {out / MODEL}", unit="bytes") as advance:
             made = write_patched_gguf(place, out / MODEL, locked.digest, untie=True, progress=advance)
         write_modelfile(out / "Modelfile", place, source)
@@ -49,3 +50,10 @@ def command(
 
     value = figures(out / MODEL, place, made) | {"modelfile": str(out / "Modelfile")}
     emit(value, human, as_json=as_json)
+
+
+def _text(template: Path) -> str:
+    try:
+        return template.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError("template-unreadable", f"{template} is not a text in UTF-8", why=str(error)) from error

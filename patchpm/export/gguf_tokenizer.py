@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from patchpm.errors import CannotError, IntegrityError
 from patchpm.export.gguf_pieces import chat_templates, is_spare
-from patchpm.model.causal_lm import Tokenizer, backend_of
+from patchpm.model.causal_lm import Tokenizer, backend_of, set_backend
 from patchpm.model.gguf_file import GgufHeader
 from patchpm.model.loaded import LoadedPatch
 from patchpm.model.tokenizer_digest import gguf_tokenizer_digest, template_digest, tokenizer_digest_of
 from patchpm.patch.digest import Digest
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer as Backend
 
 
 def tokenizer_of_gguf(header: GgufHeader, folder: Path | None = None) -> Tokenizer:
@@ -30,16 +34,16 @@ def tokenizer_of_gguf(header: GgufHeader, folder: Path | None = None) -> Tokeniz
     tokens, types = header.texts("tokenizer.ggml.tokens"), header.integers("tokenizer.ggml.token_type")
     if not tokens:
         raise CannotError("no-tokenizer", f"{header.path} holds no tokenizer", next="convert the model again with it")
+    spare = {number for number in range(len(tokens)) if is_spare(tokens, types, number)}
     loaded = _from_folder(folder) if folder is not None else _from_file(header.path)
+    if folder is None and spare:
+        set_backend(loaded, _without(backend_of(loaded), spare))
     backend = backend_of(loaded)
     size = backend.get_vocab_size(with_added_tokens=True)
     same = [backend.id_to_token(number) for number in range(size)] == tokens[:size]
-    rest = all(is_spare(tokens, types, number) for number in range(size, len(tokens)))
-    merges = header.texts("tokenizer.ggml.merges")
-    if header.text("tokenizer.ggml.model") == "gpt2" and size == len(tokens):
-        stated = gguf_tokenizer_digest(tokens, [], merges, source=str(header.path))
-        same = same and tokenizer_digest_of(loaded) == stated
-    if not same or not rest:
+    rest = spare.issuperset(range(size, len(tokens)))
+    stated = _digest(header)
+    if not same or not rest or (stated is not None and tokenizer_digest_of(loaded) != stated):
         raise IntegrityError(
             "tokenizer-mismatch",
             f"the tokenizer in {header.path} is not the one in {folder or 'the file, as transformers reads it'}",
@@ -58,14 +62,7 @@ def check_made_for(patches: Sequence[LoadedPatch], header: GgufHeader) -> None:
     """
     template = header.text("tokenizer.chat_template")
     found = None if template is None else template_digest(template)
-    tokens: Digest | None = None
-    if header.text("tokenizer.ggml.model") == "gpt2":
-        tokens = gguf_tokenizer_digest(
-            header.texts("tokenizer.ggml.tokens"),
-            header.integers("tokenizer.ggml.token_type"),
-            header.texts("tokenizer.ggml.merges"),
-            source=str(header.path),
-        )
+    tokens = _digest(header)
     for patch in patches:
         if tokens is not None:
             _same(patch, header, "tokenizer", patch.base.tokenizer, tokens)
@@ -81,6 +78,30 @@ def _same(patch: LoadedPatch, header: GgufHeader, what: str, expected: Digest | 
             why=f"expected {expected}, found {found or 'none'}",
             next=f"convert {patch.base.name} to GGUF with its own {name}",
         )
+
+
+def _digest(header: GgufHeader) -> Digest | None:
+    """Of the tokenizer in the file; None where its kind of vocabulary has none."""
+    if header.text("tokenizer.ggml.model") != "gpt2":
+        return None
+    return gguf_tokenizer_digest(
+        header.texts("tokenizer.ggml.tokens"),
+        header.integers("tokenizer.ggml.token_type"),
+        header.texts("tokenizer.ggml.merges"),
+        source=str(header.path),
+    )
+
+
+def _without(backend: Backend, spare: Collection[int]) -> Backend:
+    """A compiled tokenizer without the tokens that only fill up the vocabulary, so that their ids are free."""
+    from tokenizers import Tokenizer as Compiled
+
+    value: dict[str, Any] = json.loads(backend.to_str())
+    value["added_tokens"] = [token for token in value["added_tokens"] if token["id"] not in spare]
+    vocabulary = value["model"]["vocab"]
+    if isinstance(vocabulary, dict):
+        value["model"]["vocab"] = {token: number for token, number in vocabulary.items() if number not in spare}
+    return Compiled.from_str(json.dumps(value, ensure_ascii=False))
 
 
 def _from_folder(folder: Path) -> Tokenizer:

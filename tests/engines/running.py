@@ -18,7 +18,7 @@ from typing import Any
 import urllib3
 
 from patchpm.cli.app import run
-from patchpm.model.demo_base import demo_gguf
+from patchpm.model.demo_base import extract_demo_gguf
 from patchpm.settings import Folders
 
 LABEL = "smol"
@@ -53,7 +53,8 @@ class Project:
         """With the three patches that ship."""
         folder = root / "project"
         folder.mkdir()
-        gguf = demo_gguf(root / "stock.gguf", Folders.of_user().cache)
+        gguf = root / "stock.gguf"
+        extract_demo_gguf(Folders.of_user().cache, gguf)
         project = cls(folder, base, gguf)
         project.run("init", "--base", str(base), "--label", LABEL)
         project.run("install", *THREE)
