@@ -174,9 +174,12 @@ def gateway(folder: Path, *arguments: str) -> Iterator[tuple[int, str]]:
 
 
 async def stream(
-    client: aiohttp.ClientSession, url: str, model: str = "m", *, within: float = 0
+    client: aiohttp.ClientSession, url: str, model: str = "m", *, within: float = 0, begun: list[float] | None = None
 ) -> tuple[float, float, bytes]:
-    """One streamed chat, begun `within` seconds: seconds to the first word and to the end, and all that was said."""
+    """One streamed chat, begun `within` seconds: seconds to the first word and to the end, and all that was said.
+
+    The time of the first word is put into `begun` at once.
+    """
     await asyncio.sleep(random.uniform(0, within))
     began = time.perf_counter()
     first = 0.0
@@ -191,7 +194,10 @@ async def stream(
     }
     async with client.post(url + CHAT, json=body) as answer:
         async for data in answer.content.iter_any():
-            first = first or time.perf_counter() - began
+            if not first:
+                first = time.perf_counter() - began
+                if begun is not None:
+                    begun.append(first)
             said += data
     return first, time.perf_counter() - began, said
 
@@ -264,9 +270,18 @@ async def mixed(url: str, keys: dict[str, str], requests: int) -> Counter[str]:
 async def killed(url: str, victim: subprocess.Popen[bytes], streams: int) -> Counter[str]:
     """Streams over two engines, one of which is killed in the middle: how they end, and those that come after."""
     ends: Counter[str] = Counter()
+    begun: list[float] = []
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as client:
-        waiting = [asyncio.ensure_future(stream(client, url)) for _ in range(streams)]
-        await asyncio.sleep(WORDS * PAUSE)
+        ready = b""
+        while ready.count(b"engine_ready{") != 2 or ready.count(b'"} 1.0') < 2:
+            async with client.get(url + "/metrics") as answer:
+                page = await answer.read()
+                ready = b"\n".join(
+                    line for line in page.splitlines() if line.startswith(b"patchpm_gateway_engine_ready")
+                )
+        waiting = [asyncio.ensure_future(stream(client, url, begun=begun)) for _ in range(streams)]
+        while len(begun) < streams:
+            await asyncio.sleep(PAUSE)
         victim.kill()
         after = [asyncio.ensure_future(stream(client, url)) for _ in range(streams)]
         for when, batch in (("running", waiting), ("after", after)):
@@ -322,7 +337,6 @@ def main() -> None:
             return
         pid, url = stack.enter_context(gateway(folder, "--project", str(projects[0]), *upstreams))
         if options.what == "killed":
-            time.sleep(3)  # until both are ready
             print(json.dumps(asyncio.run(killed(url, made[0][0], options.streams[0]))))
         else:
             asyncio.run(latency(urls[0], url, pid, options.streams, options.rounds, options.model))

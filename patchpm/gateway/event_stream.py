@@ -56,7 +56,7 @@ class EventStream:
         found = _json(text)
         if not isinstance(found, dict):
             return True
-        if "error" in found:
+        if found.get("error"):
             self.failed = True
         usage = found.get("usage")
         if isinstance(usage, dict) and isinstance(usage.get("prompt_tokens"), int):

@@ -119,7 +119,7 @@ class _Chat:
                 check_model(self._request, upstream.models)
                 try:
                     async with self._site.client.post(
-                        upstream.url + CHAT, data=body, headers=self._sent_headers()
+                        upstream.url + CHAT, data=body, headers=self._sent_headers(), allow_redirects=False
                     ) as answer:
                         await self._deliver(answer, expecting)
                     return
@@ -149,13 +149,13 @@ class _Chat:
         ]
         headers += self._headers
         expected = await expecting
-        if answer.status == 200 and answer.content_type == "text/event-stream":
-            await self._exchange.start(200, headers)
+        if answer.status < 400 and answer.content_type == "text/event-stream":
+            await self._exchange.start(answer.status, headers)
             self._exchange.streams = True
             await self._stream(answer, expected)
             return
         body = await _whole(answer, self._site.limits.answer)
-        if answer.status == 200:
+        if answer.status < 400:
             error = self._checked(expected, _counted(body))
             if error is not None:
                 raise error
