@@ -77,7 +77,7 @@ def run_check(asked: EndpointCheck, folder: Path, *, as_json: bool) -> ExitCode:
         StaleLockError: `no-lock`, `no-probes`, `stale-probes`.
         UsageError: `which-base`, `invalid-endpoint`.
         NetworkError: `unreachable`.
-        IntegrityError: `malformed-probes`.
+        IntegrityError: `malformed-probes`, `unknown-format`.
         TrustError: `malformed-key`.
     """
     lock = load_lock(folder) if asked.lock is None else read_lock(_read(asked.lock).decode(errors="replace"))

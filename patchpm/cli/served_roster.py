@@ -158,7 +158,7 @@ def _reference(folder: Path, patches: PatchSet) -> Reference | None:
     """What `patchpm probe` wrote down for a set; None where it did not, or did so for another lock.
 
     Raises:
-        IntegrityError: `malformed-probes`.
+        IntegrityError: `malformed-probes`, `unknown-format`.
     """
     path = folder / PROBES_FILE
     if not patches.patches or not path.is_file():

@@ -14,7 +14,7 @@ from patchpm.errors import CannotError, IntegrityError
 from patchpm.patch import strict_json
 from patchpm.patch.digest import Digest
 from patchpm.patch.fingerprint import Fingerprint
-from patchpm.patch.manifest import ANCHORS
+from patchpm.patch.manifest import ANCHORS, DTYPES, MAX_TOKENS
 from patchpm.patch.name import PatchName
 from patchpm.patch.patch_set import set_digest
 from patchpm.patch.record import Record
@@ -28,7 +28,8 @@ FILE_NAME: Final = "patchpm.json"
 """Name of the file in an exported folder."""
 FORMAT: Final = "patchpm-export-v1"
 """First field of every such file."""
-_MAX_BYTES: Final = 1 << 20
+MAX_BYTES: Final = 1 << 20
+"""Largest file that is read."""
 _MAX_PATCHES: Final = 1000
 _MAX_ID: Final = 2**31 - 1
 
@@ -78,7 +79,7 @@ class Provenance:
     ids: int
     """Number of rows."""
     dtype: str
-    """Number type of the rows in the file, as its format names it."""
+    """Number type of the rows in the file: one of `DTYPES`."""
     rows: Digest
     """Of the bytes of the rows in the file."""
 
@@ -151,7 +152,7 @@ def read_provenance(path: Path) -> Provenance:
     file = path / FILE_NAME if path.is_dir() else path
     try:
         with file.open("rb") as handle:
-            data = handle.read(_MAX_BYTES + 1)
+            data = handle.read(MAX_BYTES + 1)
     except OSError as error:
         raise CannotError(
             "no-provenance",
@@ -159,14 +160,25 @@ def read_provenance(path: Path) -> Provenance:
             why=f"{file}: {error.strerror}",
             next="name a folder that `patchpm export` wrote",
         ) from error
-    record = Record(
-        strict_json.loads(data, source=str(file), max_bytes=_MAX_BYTES), FILE_NAME, code="malformed-provenance"
-    )
+    return parse_provenance(data, place=str(file))
+
+
+def parse_provenance(data: bytes, *, place: str = FILE_NAME) -> Provenance:
+    """Read the bytes of a `patchpm.json`.
+
+    Args:
+        data: The whole file.
+        place: Where it comes from, for errors.
+
+    Raises:
+        IntegrityError: `malformed-json`, `malformed-provenance`; `unknown-format` for one of a newer patchpm.
+    """
+    record = Record(strict_json.loads(data, source=place, max_bytes=MAX_BYTES), FILE_NAME, code="malformed-provenance")
     found = record.text("format", max_length=80)
     if found != FORMAT:
         raise IntegrityError(
             "unknown-format",
-            f"{file} is of a format that this patchpm does not know",
+            f"{place} is of a format that this patchpm does not know",
             why=f"its format is {found!r}, and this version reads {FORMAT!r}",
             next="update patchpm",
         )
@@ -180,7 +192,7 @@ def read_provenance(path: Path) -> Provenance:
         run_tokens=record.integer("run_tokens", low=1, high=_MAX_ID),
         first_id=ids.integer("first", low=0, high=_MAX_ID),
         ids=ids.integer("count", low=1, high=_MAX_ID),
-        dtype=rows.text("dtype", max_length=20),
+        dtype=rows.choice("dtype", tuple(DTYPES)),
         rows=rows.digest("digest"),
     )
     for part in (record, ids, rows):
@@ -191,6 +203,8 @@ def read_provenance(path: Path) -> Provenance:
 
 def _agree(record: Record, value: Provenance) -> None:
     """Refuse a file whose fields contradict each other."""
+    if len({patch.name for patch in value.patches}) != len(value.patches):
+        raise record.refuse("holds a patch twice", "patches")
     if set_digest(value.anchor, ((one.name, one.version, one.prefix) for one in value.patches)) != value.set:
         raise record.refuse("is not the digest of the patches that are listed", "set")
     if sum(patch.tokens for patch in value.patches) != value.ids or value.run_tokens < value.ids:
@@ -209,7 +223,7 @@ def _patch(record: Record) -> ExportedPatch:
         record.parse("name", PatchName.parse),
         record.parse("version", Version.parse),
         record.digest("prefix"),
-        record.integer("tokens", low=1, high=_MAX_ID),
+        record.integer("tokens", low=1, high=MAX_TOKENS),
     )
     record.done()
     return patch

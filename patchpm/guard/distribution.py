@@ -29,10 +29,9 @@ class Distribution:
         """Make it of tokens in any order."""
         found: dict[str, float] = {}
         for text, value in tokens:
-            if text and _BROKEN not in text:
+            if is_whole(text):
                 found[text] = value if text not in found else _either(found[text], value)
-        best = sorted(found.items(), key=lambda item: (-item[1], item[0]))[:TOP]
-        return cls(tuple((text, round(value, 4)) for text, value in best))
+        return cls(likeliest_first((text, round(value, 4)) for text, value in found.items())[:TOP])
 
     def distance(self, other: Distribution) -> float:
         """How far `other` is: the mean difference of log-probability, over what either holds among its likeliest.
@@ -52,6 +51,16 @@ class Distribution:
         )
 
 
+def is_whole(text: str) -> bool:
+    """Whether the text of a token counts: it is not empty, and holds no part of a character."""
+    return bool(text) and _BROKEN not in text
+
+
+def likeliest_first(tokens: Iterable[tuple[str, float]]) -> tuple[tuple[str, float], ...]:
+    """The one order of tokens: the likeliest first, and of equally likely ones by text."""
+    return tuple(sorted(tokens, key=lambda item: (-item[1], item[0])))
+
+
 def _normal(tokens: Sequence[tuple[str, float]]) -> dict[str, float]:
     """The tokens as if there were no others."""
     highest = max(value for _, value in tokens)
@@ -62,4 +71,4 @@ def _normal(tokens: Sequence[tuple[str, float]]) -> dict[str, float]:
 def _either(one: float, other: float) -> float:
     """Log-probability that one of two tokens comes."""
     high, low = max(one, other), min(one, other)
-    return high + math.log1p(math.exp(low - high))
+    return min(0.0, high + math.log1p(math.exp(low - high)))

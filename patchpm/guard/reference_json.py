@@ -1,6 +1,7 @@
 """Reading and writing `patchpm.probes.json`: the references of a project, one for each base.
 
-Strict and bounded: closed fields, at most `MAX_BYTES`, lists of equal length, finite numbers in their ranges.
+Strict and bounded: closed fields, at most `MAX_BYTES`, lists of equal length, finite numbers in their ranges. Answers
+stand in the order of their probes; the tokens of an answer in any, since JSON's objects have no order.
 """
 
 from __future__ import annotations
@@ -8,19 +9,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from patchpm.errors import PatchpmError
-from patchpm.guard.distribution import TOP, Distribution
+from patchpm.errors import IntegrityError, PatchpmError
+from patchpm.guard.distribution import TOP, Distribution, is_whole, likeliest_first
 from patchpm.guard.reference import Hypothesis, Noise, Probe, Reference
 from patchpm.guard.served import Alternative, AsLocked, Half, HalfStripped, LeftOut, Stripped, WrongOrder
 from patchpm.model.conversation import Message
 from patchpm.patch import strict_json
+from patchpm.patch.manifest import ANCHORS
 from patchpm.patch.name import PatchName
 from patchpm.patch.record import Record
 from patchpm.patch.strict_json import JsonValue
 
 FILE: Final = "patchpm.probes.json"
 """Stands beside `patchpm.lock`."""
-SCHEMA: Final = 1
+FORMAT: Final = "patchpm-probes-v1"
+"""First field of every such file."""
 MAX_BYTES: Final = 16 * 1024 * 1024
 MAX_REFERENCES: Final = 64
 MAX_PROBES: Final = 32
@@ -33,18 +36,24 @@ _CODE: Final = "malformed-probes"
 
 def write_references(references: Sequence[Reference]) -> bytes:
     """Write the file; the same references always give the same bytes."""
-    return strict_json.dumps({"schema": SCHEMA, "references": [_written(one) for one in references]})
+    return strict_json.dumps({"format": FORMAT, "references": [_written(one) for one in references]})
 
 
 def read_references(data: bytes, *, place: str = FILE) -> tuple[Reference, ...]:
     """Read the file.
 
     Raises:
-        IntegrityError: `malformed-json` or `malformed-probes`.
+        IntegrityError: `malformed-json`, `malformed-probes`; `unknown-format` for one of a newer patchpm.
     """
-    value = strict_json.loads(data, source=place, max_bytes=MAX_BYTES, max_depth=12)
-    record = Record(value, place, code=_CODE)
-    record.integer("schema", low=SCHEMA, high=SCHEMA)
+    record = Record(strict_json.loads(data, source=place, max_bytes=MAX_BYTES), place, code=_CODE)
+    stated = record.text("format", max_length=80)
+    if stated != FORMAT:
+        raise IntegrityError(
+            "unknown-format",
+            f"{place} is of a format that this patchpm does not know",
+            why=f"its format is {stated!r}, and this version reads {FORMAT!r}",
+            next="update patchpm",
+        )
     found = tuple(_reference(one) for one in record.records("references", max_items=MAX_REFERENCES))
     record.done()
     if len({one.base for one in found}) != len(found):
@@ -108,7 +117,7 @@ def _reference(record: Record) -> Reference:
         base=record.digest("base"),
         template=record.digest("template") if record.has("template") else None,
         set=record.digest("set"),
-        anchor=record.text("anchor", max_length=40),
+        anchor=record.choice("anchor", ANCHORS),
         patches=record.texts("patches", max_items=256, max_length=200),
         probes=probes,
         right=Hypothesis(AsLocked(), _answers(record, "right", len(probes))),
@@ -182,16 +191,11 @@ def _answers(record: Record, key: str, probes: int) -> tuple[Distribution, ...]:
 
 def _distribution(record: Record) -> Distribution:
     texts = record.keys()
-    tokens = tuple((text, record.number(text)) for text in texts)
-    values = [value for _, value in tokens]
-    if (
-        not 0 < len(tokens) <= TOP
-        or values != sorted(values, reverse=True)
-        or not -1000 <= values[-1] <= values[0] <= 0
-    ):
-        raise record.refuse(f"is not 1 to {TOP} log-probabilities, the largest first")
-    if any(not text or len(text) > 500 for text, _ in tokens):
-        raise record.refuse("has a token without a text, or with a very long one")
+    tokens = likeliest_first((text, record.number(text)) for text in texts)
+    if not 0 < len(tokens) <= TOP or any(not -1000 <= value <= 0 for _, value in tokens):
+        raise record.refuse(f"is not 1 to {TOP} log-probabilities")
+    if any(not is_whole(text) or len(text) > 500 for text, _ in tokens):
+        raise record.refuse("has a token without a text, with a part of a character, or with a very long text")
     record.done()
     return Distribution(tokens)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ import pytest
 from patchpm.errors import PatchpmError
 from patchpm.export.provenance import (
     FILE_NAME,
+    MAX_BYTES,
     ExportedBase,
     ExportedPatch,
     Provenance,
+    parse_provenance,
     read_provenance,
     write_provenance,
 )
@@ -55,6 +58,7 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
         ({"anchor": "nowhere"}, "malformed-provenance"),
         ({"patches": []}, "malformed-provenance"),
         ({"rows": {"dtype": "BF16", "digest": "x"}}, "malformed-provenance"),
+        ({"rows": {"dtype": "Q8_0", "digest": str(Digest.of(b"rows"))}}, "malformed-provenance"),
     ],
 )
 def test_a_file_that_contradicts_itself_is_refused(changes: dict[str, Any], code: str, tmp_path: Path) -> None:
@@ -65,6 +69,23 @@ def test_a_file_that_contradicts_itself_is_refused(changes: dict[str, Any], code
         read_provenance(tmp_path)
 
     assert caught.value.code == code
+
+
+def test_a_patch_stands_once() -> None:
+    twice = [(PATCH.name, PATCH.version, PATCH.prefix)] * 2
+    value = replace(
+        VALUE, patches=(PATCH, PATCH), set=set_digest("system-start", twice), run_tokens=100, ids=2 * PATCH.tokens
+    )
+
+    with pytest.raises(PatchpmError, match="holds a patch twice"):
+        parse_provenance(write_provenance(value))
+
+
+def test_a_file_beyond_the_limit_is_not_parsed() -> None:
+    with pytest.raises(PatchpmError) as caught:
+        parse_provenance(write_provenance(VALUE) + b" " * MAX_BYTES)
+
+    assert caught.value.code == "malformed-json"
 
 
 def test_a_folder_that_is_no_export_is_told_as_such(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from contextlib import suppress
 from typing import Any
 
@@ -12,54 +13,12 @@ from hypothesis import strategies as st
 
 from patchpm.errors import IntegrityError
 from patchpm.guard.distribution import TOP, Distribution
-from patchpm.guard.reference import Hypothesis, Noise, Probe, Reference
+from patchpm.guard.reference import Reference
 from patchpm.guard.reference_json import MAX_BYTES, read_references, write_references
-from patchpm.guard.served import AsLocked, Half, HalfStripped, LeftOut, Stripped, WrongOrder
-from patchpm.patch.digest import Digest
-from patchpm.patch.name import PatchName
+from tests.guard.any_reference import distributions, references, texts
 
 few = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 """Enough to meet each field, on a machine that does other things too."""
-
-texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=4)
-names = st.sampled_from(["acme/toxicity", "acme/bias", "corp/x-own"]).map(PatchName.parse)
-distributions = (
-    st.lists(st.tuples(texts, st.floats(-40, 0)), min_size=1, max_size=30)
-    .map(Distribution.of)
-    .filter(lambda made: bool(made.tokens))
-)
-alternatives = st.one_of(
-    st.just(Stripped()),
-    st.sampled_from(Half).map(HalfStripped),
-    names.map(LeftOut),
-    st.lists(names, min_size=2, max_size=3).map(lambda order: WrongOrder(tuple(order))),
-)
-distances = st.floats(0.001, 40).map(lambda value: round(value, 4))
-
-
-@st.composite
-def references(draw: st.DrawFn) -> Reference:
-    count = draw(st.integers(1, 2))
-    answers = st.lists(distributions, min_size=count, max_size=count).map(tuple)
-    tokens = st.integers(1, 900)
-    probes = tuple(
-        Probe(({"role": "user", "content": draw(texts)},), draw(tokens), draw(tokens), draw(texts), draw(texts))
-        for _ in range(count)
-    )
-    served = draw(st.lists(alternatives, min_size=1, max_size=2, unique=True))
-    return Reference(
-        base=Digest.of(draw(st.binary(max_size=4))),
-        template=draw(st.none() | st.just(Digest.of(b"template"))),
-        set=Digest.of(b"set"),
-        anchor="system-start",
-        patches=("acme/toxicity 1.0.0",),
-        probes=probes,
-        right=Hypothesis(AsLocked(), draw(answers)),
-        alternatives=tuple(Hypothesis(one, draw(answers)) for one in served),
-        noise=(Noise("bfloat16", draw(distances)),),
-        threshold=draw(distances),
-        separation=draw(distances),
-    )
 
 
 @few
@@ -68,6 +27,25 @@ def test_what_is_written_is_read_back(reference: Reference) -> None:
     data = write_references([reference])
     assert read_references(data) == (reference,)
     assert write_references(read_references(data)) == data
+
+
+@few
+@given(references(), st.randoms())
+def test_the_tokens_of_an_answer_are_read_in_any_order(reference: Reference, chance: random.Random) -> None:
+    value = json.loads(write_references([reference]))
+    for answer in value["references"][0]["right"]:
+        tokens = list(answer.items())
+        chance.shuffle(tokens)
+        answer.clear()
+        answer.update(tokens)
+    assert read_references(json.dumps(value).encode()) == (reference,)
+
+
+def test_a_file_of_a_newer_patchpm_is_told_as_such() -> None:
+    with pytest.raises(IntegrityError) as caught:
+        read_references(b'{"format": "patchpm-probes-v2", "references": []}')
+    assert caught.value.code == "unknown-format"
+    assert caught.value.next == "update patchpm"
 
 
 @few
@@ -124,6 +102,14 @@ def test_an_engine_that_counts_suppressed_tokens_is_no_farther(one: Distribution
 def test_two_tokens_of_one_text_count_as_one_and_parts_of_characters_do_not_count() -> None:
     made = Distribution.of([("a", -1.0), ("a", -1.0), ("\N{REPLACEMENT CHARACTER}", -0.5), ("", -0.1), ("b", -3.0)])
     assert made.tokens == (("a", -0.3069), ("b", -3.0))
+
+
+def test_tokens_that_are_equally_likely_when_written_are_in_the_order_of_their_texts() -> None:
+    assert Distribution.of([("b", -1.00001), ("a", -1.00002)]).tokens == (("a", -1.0), ("b", -1.0))
+
+
+def test_a_probability_is_at_most_one() -> None:
+    assert Distribution.of([("a", -0.1), ("a", -0.1)]).tokens == (("a", 0.0),)
 
 
 def test_a_list_holds_no_more_than_servers_give() -> None:

@@ -88,7 +88,7 @@ def test_what_is_no_address_of_a_server_is_a_usage_error(project: World, url: st
 
 
 def test_damaged_probes_are_an_error_and_no_traceback(project: World) -> None:
-    (project.project / FILE).write_text(json.dumps({"schema": 1, "references": [{}]}))
+    (project.project / FILE).write_text(json.dumps({"format": "patchpm-probes-v1", "references": [{}]}))
     found = project.run("verify", "--endpoint", "http://127.0.0.1:1", "--json")
     assert found.code == 4
     assert found.error["code"] == "malformed-probes"

@@ -16,6 +16,9 @@ from jsonschema import Draft202012Validator
 from tuf.api.metadata import TargetFile
 
 from patchpm.errors import IntegrityError
+from patchpm.export.provenance import parse_provenance
+from patchpm.gateway.tenants import read_tenants
+from patchpm.guard.reference_json import read_references
 from patchpm.patch import strict_json
 from patchpm.patch.manifest_json import read_manifest
 from patchpm.project.lock_toml import read_lock
@@ -93,6 +96,9 @@ FORMATS = {
         Format("statement", ".json", _statement),
         Format("envelope", ".json", read_envelope),
         Format("index-entry", ".json", _entry),
+        Format("export", ".json", parse_provenance),
+        Format("probes", ".json", read_references),
+        Format("tenants", ".toml", lambda data: read_tenants(data.decode(), folder=Path())),
     )
 }
 

@@ -9,12 +9,15 @@ import shutil
 from typing import Final
 
 from tests.schema import (
+    export_vectors,
     lock_vectors,
     manifest_vectors,
     policy_vectors,
     prefix_vectors,
+    probes_vectors,
     project_vectors,
     release_vectors,
+    tenants_vectors,
 )
 from tests.schema.edits import json_text
 from tests.schema.formats import ENTRY_PATH, UNSEEN, VECTORS
@@ -26,6 +29,9 @@ _SINGLE: Final = {
     "lock": lock_vectors,
     "project": project_vectors,
     "policy": policy_vectors,
+    "export": export_vectors,
+    "probes": probes_vectors,
+    "tenants": tenants_vectors,
 }
 _OF_RELEASE: Final = ("statement", "envelope", "index-entry")
 

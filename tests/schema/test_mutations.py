@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from patchpm.errors import PatchpmError
-from tests.schema.edits import ABSENT, Path, json_text, put, toml_text, with_content
+from tests.schema.edits import ABSENT, Path, json_text, put, toml_text, with_content, with_set
 from tests.schema.formats import FORMATS, Format
 
 STARTS: dict[str, list[Any]] = {
@@ -80,7 +80,7 @@ def mutated(draw: st.DrawFn, value: Any, where: Path) -> Any:
 
 def written(form: Format, value: Any) -> bytes:
     if form.suffix == ".json":
-        return json_text(value)
+        return json_text(with_set(value) if form.name == "export" else value)
     text = toml_text(value)
     return (with_content(text) if form.name == "lock" and "content" in value else text).encode()
 

@@ -4,6 +4,8 @@ import re
 
 import pytest
 
+from patchpm.export import provenance
+from patchpm.guard import reference_json
 from patchpm.patch.release import MAX_BYTES as FILE_BYTES
 from patchpm.trust.tuf_metadata import MAX_BYTES as METADATA_BYTES
 from tests.schema.formats import FOLDER
@@ -31,3 +33,11 @@ def test_the_readme_knows_how_large_a_file_may_be(name: str, size: int) -> None:
     written = f"{size // 2**20} MiB" if size >= 2**20 else f"{size // 2**10} KiB"
     row = next(line for line in README.splitlines() if line.startswith(f"| `{name}`") and line.endswith("iB |"))
     assert row.endswith(f"| {written} |")
+
+
+@pytest.mark.parametrize(
+    ("heading", "size"), [("An exported model", provenance.MAX_BYTES), ("Probes", reference_json.MAX_BYTES)]
+)
+def test_a_section_says_how_large_its_file_may_be(heading: str, size: int) -> None:
+    section = next(text for text in README.split("\n## ") if text.splitlines()[0].endswith(heading))
+    assert f"JSON, at most {size // 2**20} MiB" in section

@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
+from patchpm.export import provenance
+from patchpm.guard import reference_json
+from patchpm.guard.distribution import TOP
 from patchpm.patch import ranges, version
 from patchpm.patch.manifest import ANCHORS, DOMAINS, DTYPES, MAX_TOKENS
 from patchpm.patch.manifest_json import FORMAT
@@ -109,12 +112,21 @@ def test_bounds_and_lists_are_those_of_the_code() -> None:
         assert shared[f"{kind}-file"]["properties"]["size"]["maximum"] == MAX_BYTES[file]
     assert shared["version"]["maxLength"] == version.MAX_LENGTH
     assert shared["range"]["maxLength"] == ranges.MAX_LENGTH
+    assert FORMATS["export"].schema["properties"]["rows"]["properties"]["dtype"]["enum"] == list(DTYPES)
+    probes = FORMATS["probes"].schema
+    references = probes["properties"]["references"]
+    assert references["maxItems"] == reference_json.MAX_REFERENCES
+    assert references["items"]["properties"]["probes"]["maxItems"] == reference_json.MAX_PROBES
+    assert references["items"]["properties"]["alternatives"]["maxItems"] == reference_json.MAX_ALTERNATIVES
+    assert probes["$defs"]["answer"]["maxProperties"] == TOP
     domain = re.compile(shared["domain"]["pattern"])
     assert all(domain.match(name) for name in DOMAINS)
     for name, format_ in (
         ("statement", RELEASE),
         ("statement", EVALUATION),
         ("manifest", FORMAT),
+        ("export", provenance.FORMAT),
+        ("probes", reference_json.FORMAT),
         ("envelope", PAYLOAD_TYPE),
     ):
         assert {"const": format_} in list(nodes(FORMATS[name].schema))

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from patchpm.errors import PatchpmError
+from patchpm.export.provenance import parse_provenance, write_provenance
+from patchpm.guard.reference_json import read_references, write_references
 from patchpm.patch.digest import Digest
 from patchpm.patch.manifest import FileRef, Prefix
 from patchpm.patch.manifest_json import read_manifest, write_manifest
@@ -21,6 +24,13 @@ from tests.schema.release_vectors import SIGNERS
 
 GOOD = [(name, path) for name in FORMATS for path in FORMATS[name].vectors("good")]
 BAD = [(name, path) for name in FORMATS for path in FORMATS[name].vectors("bad")]
+WRITTEN_AGAIN: dict[str, Callable[[bytes], bytes]] = {
+    "manifest": lambda data: write_manifest(read_manifest(data)),
+    "lock": lambda data: write_lock(read_lock(data.decode())).encode(),
+    "export": lambda data: write_provenance(parse_provenance(data)),
+    "probes": lambda data: write_references(sorted(read_references(data), key=lambda one: str(one.base))),
+}
+"""Formats that have a writer of a whole document: what it makes of one that is read."""
 PREFIXES = json.loads((VECTORS / "prefix" / "described.json").read_bytes())
 
 
@@ -64,14 +74,11 @@ def test_everything_listed_as_beyond_schemas_is_there() -> None:
         assert set(listed) <= {path.name for path in FORMATS[name].vectors("bad")}
 
 
-@pytest.mark.parametrize("kind", ["manifest", "lock"])
+@pytest.mark.parametrize("kind", WRITTEN_AGAIN)
 def test_good_vectors_are_as_our_writers_write_them_unless_called_loose(kind: str) -> None:
     for path in FORMATS[kind].vectors("good"):
         data = path.read_bytes()
-        again = (
-            write_manifest(read_manifest(data)) if kind == "manifest" else write_lock(read_lock(data.decode())).encode()
-        )
-        assert (again == data) != path.name.startswith("loose-"), path.name
+        assert (WRITTEN_AGAIN[kind](data) == data) != path.name.startswith("loose-"), path.name
 
 
 @pytest.mark.parametrize("name", sorted(name for name in PREFIXES if name.startswith("good/")))

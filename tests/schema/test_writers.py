@@ -7,13 +7,17 @@ import tomllib
 from dataclasses import replace
 from pathlib import Path
 
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from patchpm.export.provenance import ExportedBase, ExportedPatch, Provenance, parse_provenance, write_provenance
+from patchpm.guard.reference import Reference
+from patchpm.guard.reference_json import write_references
 from patchpm.patch.digest import Digest
-from patchpm.patch.manifest import ANCHORS, Claim, Compose
+from patchpm.patch.manifest import ANCHORS, DTYPES, MAX_TOKENS, Claim, Compose
 from patchpm.patch.manifest_json import write_manifest
 from patchpm.patch.name import PatchName
+from patchpm.patch.patch_set import set_digest
 from patchpm.patch.ranges import Range
 from patchpm.patch.record import is_printable
 from patchpm.patch.version import Version
@@ -28,6 +32,7 @@ from patchpm.trust.keys import PublicKey
 from patchpm.trust.policy import Denial, EvaluatorTrust, NamePattern, RegistryTrust, VendorTrust, key_set
 from patchpm.trust.policy_toml import with_denial, with_evaluator, with_registry, with_vendor
 from tests.builders import base, digest, manifest
+from tests.guard.any_reference import references
 from tests.schema.formats import FORMATS, VECTORS
 from tests.schema.lock_vectors import KEYS, lock
 from tests.schema.registry_vectors import NOW
@@ -102,6 +107,34 @@ def test_any_lock_that_is_written_validates_and_is_read_back(
     text = write_lock(made)
     assert FORMATS["lock"].allows(tomllib.loads(text))
     assert read_lock(text) == made
+
+
+@FEW
+@given(
+    st.lists(st.builds(ExportedPatch, PATCHES, VERSIONS, DIGESTS, st.integers(1, MAX_TOKENS)), min_size=1, max_size=3),
+    st.sampled_from(ANCHORS),
+    st.builds(ExportedBase, *[st.none() | DIGESTS] * 4),
+    st.sampled_from(tuple(DTYPES)),
+    st.integers(0, 2**31 - 1),
+)
+def test_any_export_that_is_written_validates_and_is_read_back(
+    patches: list[ExportedPatch], anchor: str, measured: ExportedBase, dtype: str, first: int
+) -> None:
+    there = tuple({one.name: one for one in patches}.values())
+    rows = sum(one.tokens for one in there)
+    members = ((one.name, one.version, one.prefix) for one in there)
+    made = Provenance(
+        "0.1.0", set_digest(anchor, members), anchor, measured, there, rows + 1, first, rows, dtype, digest("rows")
+    )
+    data = write_provenance(made)
+    assert FORMATS["export"].allows(json.loads(data))
+    assert parse_provenance(data) == made
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(references())
+def test_any_probes_that_are_written_validate(reference: Reference) -> None:
+    assert FORMATS["probes"].allows(json.loads(write_references([reference])))
 
 
 @FEW
