@@ -65,6 +65,8 @@ class Admission:
             return f"it does not answer as an engine: {type(error).__name__}"
 
     async def _models(self, upstream: Upstream) -> tuple[str, ...]:
+        if upstream.called is not None:
+            return (upstream.called,)
         async with self._client.get(upstream.url + "/v1/models", timeout=_PATIENCE) as answer:
             answer.raise_for_status()
             found = await answer.json(content_type=None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
 
 import aiohttp
 from starlette.exceptions import HTTPException
@@ -99,9 +100,13 @@ async def _unknown(scope: Scope, receive: Receive, send: Send) -> None:
 async def _models(site: Site, exchange: Exchange) -> None:
     """The engines' list without adapters."""
     site.roster.current.tenant_of(exchange.headers.get("authorization"))
+    found: dict[str, Any]
     with site.upstreams.lease() as upstream:
-        found = json.loads(await _fetched(site, upstream.url + "/v1/models"))
-        found["data"] = [model for model in found["data"] if model.get("id") in upstream.models]
+        if upstream.called is None:
+            found = json.loads(await _fetched(site, upstream.url + "/v1/models"))
+            found["data"] = [model for model in found["data"] if model.get("id") in upstream.models]
+        else:
+            found = {"object": "list", "data": [{"id": upstream.called, "object": "model", "owned_by": "patchpm"}]}
     await exchange.answer(200, json.dumps(found).encode())
 
 

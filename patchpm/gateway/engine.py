@@ -25,9 +25,11 @@ _LONGEST_LINE = 4096
 class Engine:
     """A running engine. Made by `Engine.start`, which returns once it answers."""
 
-    def __init__(self, command: EngineCommand, port: int, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, command: EngineCommand, model: str, port: int, process: asyncio.subprocess.Process) -> None:
         self.name = command.engine
         """As the user names the engine."""
+        self.called = None if command.lists_its_model else model
+        """What clients call the model; None where the engine says that itself."""
         self.url = f"http://{_HOST}:{port}"
         """Where it listens, on this machine only."""
         self._process = process
@@ -70,7 +72,7 @@ class Engine:
             start_new_session=True,
         )
         LOG.info("starting %s at port %d", command.engine, port)
-        engine = cls(command, port, process)
+        engine = cls(command, name, port, process)
         try:
             await engine._wait_until_healthy(deadline, waiting)
         except BaseException:

@@ -41,6 +41,11 @@ class EngineCommand:
         """The form of the model that the engine takes."""
         return ENGINES[self.engine]
 
+    @property
+    def lists_its_model(self) -> bool:
+        """Whether `/v1/models` names what is served; `transformers serve` lists the Hub's cache there, or fails."""
+        return self.engine != "transformers"
+
     def line(self, model: Path, host: str, port: int, name: str) -> list[str]:
         """The command for one start.
 

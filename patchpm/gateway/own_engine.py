@@ -94,7 +94,7 @@ class OwnEngine:
         engine = await self._start(path)
         self._engines.add(engine)
         try:
-            upstream = Upstream(engine.url, set=digest)
+            upstream = Upstream(engine.url, set=digest, called=engine.called)
             why = await Admission(self._site.client, lambda: roster, self._site.policy, self._site.guarding)(upstream)
             if why is not None:
                 raise CannotError(

@@ -28,6 +28,8 @@ class Upstream:
     """Its address, without a slash at the end."""
     set: Digest | None = None
     """The patch set that is built into what it serves; None where each request brings its own."""
+    called: str | None = None
+    """What clients call its model, where it does not say so itself."""
     in_flight: int = 0
     """Requests that it works on for this gateway."""
     ready: bool = False

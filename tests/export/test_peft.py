@@ -131,11 +131,12 @@ def test_an_exported_patch_comes_back_to_the_byte_with_its_anchor(peft_world: Wo
     assert len(stored) == 1
 
 
-def test_a_folder_that_exists_is_left_as_it_is(peft_world: World) -> None:
+def test_a_folder_of_somebody_else_is_left_as_it_is(peft_world: World) -> None:
     (peft_world.project / "adapter").mkdir()
+    (peft_world.project / "adapter" / "mine.txt").write_text("mine")
     result = peft_world.run("export", "peft", "adapter", "--json")
-    assert (result.code, result.error["code"]) == (2, "already-there")
-    assert list((peft_world.project / "adapter").iterdir()) == []
+    assert (result.code, result.error["code"]) == (2, "output-exists")
+    assert [path.name for path in (peft_world.project / "adapter").iterdir()] == ["mine.txt"]
 
 
 def test_an_unknown_patch_is_a_usage_error(peft_world: World) -> None:

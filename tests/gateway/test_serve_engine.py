@@ -10,6 +10,8 @@ import signal
 import subprocess
 import sys
 
+import pytest
+
 from patchpm.export.provenance import read_provenance
 from tests.gateway.builders import Gateway
 from tests.gateway.test_engine import STUB, gone
@@ -18,6 +20,7 @@ from tests.world import World
 STUB_COMMAND = f"{shlex.quote(sys.executable)} {shlex.quote(str(STUB))} --model {{model}} --port {{port}}"
 
 
+@pytest.mark.slow
 def test_an_engine_serves_the_exported_set_and_ends_with_patchpm(talking: World) -> None:
     talking.started("bias")
     ids, log = talking.root / "ids", talking.root / "serve.log"
