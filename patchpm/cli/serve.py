@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 
     from uvicorn import Server
 
+    from patchpm.cli.served_roster import Loading
     from patchpm.gateway.roster import Load
+    from patchpm.gateway.serving import Options
 
 _LAST_SECONDS = 30
 """How long answers that are running when the server is told to stop may still take."""
@@ -117,38 +119,16 @@ def command(
     if hash_key:
         line(_hashed(sys.stdin.readline().strip()))
         return
-    with needs_extra("gateway"):
-        from uvicorn import Config, Server
-
-        from patchpm.cli.served_roster import of_project, of_tenants
-        from patchpm.gateway.app import build_app
-        from patchpm.gateway.serving import Options, opening
-        from patchpm.gateway.site import MEBIBYTE, Limits
-        from patchpm.gateway.upstreams import address_of
-        from patchpm.json_log import GATEWAY_LOG, log_to_stderr
-        from patchpm.trust.private_keys import generate
-
     if template is not None:
         _write_template(template, folder, base)
         return
-    for url in upstreams:
-        address_of(url)
-    given = EngineChoice(engine, engine_bin, engine_command, gguf, start_timeout, engine_arguments)
-    own: OwnEngineOf | None = None
-    if not upstreams and tenants is None:
-        own = own_engine_of(given, folder, base)
-        loading = own.loading
-        note(f"the model with the patches is at {own.export()}")
-    elif not upstreams:
-        raise UsageError("no-upstream", "say where the engines are", next="--upstream http://127.0.0.1:8000")
-    elif given.is_given:
-        raise UsageError(
-            "wrong-options",
-            "--upstream and the options of an engine that patchpm starts exclude each other",
-            next="start the engine by yourself and give --upstream, or leave that out",
-        )
-    else:
-        loading = of_project(folder, base) if tenants is None else of_tenants(tenants)
+    with needs_extra("gateway"):
+        from patchpm.gateway.serving import Options
+        from patchpm.gateway.site import MEBIBYTE, Limits
+        from patchpm.trust.private_keys import generate
+
+    choice = EngineChoice(engine, engine_bin, engine_command, gguf, start_timeout, engine_arguments)
+    own, loading = _source(upstreams, tenants, choice, folder, base)
     options = Options(
         upstreams=upstreams,
         running=nullcontext if own is None else own.running,
@@ -159,7 +139,46 @@ def command(
         signer=generate() if key is None else load_key(key, passphrase_file),
         probe_every=timedelta(minutes=minutes),
     )
-    load: Load = loading.load
+    _serve(options, loading.load, own, host, port, log_level)
+
+
+def _source(
+    upstreams: tuple[str, ...], tenants: Path | None, choice: EngineChoice, folder: Path, base: str | None
+) -> tuple[OwnEngineOf | None, Loading]:
+    """The engine that is to be started, if any, and how it is read who is served what.
+
+    Raises:
+        UsageError: `no-upstream`, `wrong-options`, `bad-upstream`; and as `own_engine_of`.
+    """
+    from patchpm.cli.served_roster import of_project, of_tenants
+    from patchpm.gateway.upstreams import address_of
+
+    for url in upstreams:
+        address_of(url)
+    if not upstreams and tenants is None:
+        own = own_engine_of(choice, folder, base)
+        note(f"the model with the patches is at {own.export()}")
+        return own, own.loading
+    if not upstreams:
+        raise UsageError("no-upstream", "say where the engines are", next="--upstream http://127.0.0.1:8000")
+    if choice.is_given:
+        raise UsageError(
+            "wrong-options",
+            "--upstream and the options of an engine that patchpm starts exclude each other",
+            next="start the engine by yourself and give --upstream, or leave that out",
+        )
+    return None, of_project(folder, base) if tenants is None else of_tenants(tenants)
+
+
+def _serve(options: Options, load: Load, own: OwnEngineOf | None, host: str, port: int, log_level: str) -> None:
+    """Run the gateway until it is told to stop."""
+    with needs_extra("gateway"):
+        from uvicorn import Config, Server
+
+        from patchpm.gateway.app import build_app
+        from patchpm.gateway.serving import opening
+        from patchpm.json_log import GATEWAY_LOG, log_to_stderr
+
     first = load()
     if not first.guarded:
         note("no probes for these sets: engines are checked by token counts alone; `patchpm probe` writes some")
