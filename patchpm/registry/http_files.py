@@ -150,8 +150,9 @@ class HttpFiles:
         options: dict[str, Any] = {
             "maxsize": _CONNECTIONS,
             "timeout": Timeout(connect=CONNECT_SECONDS, read=SILENCE_SECONDS),
+            # A certificate that is refused now (`other`) is refused the next time too.
             "retries": Retry(
-                connect=_RETRIES, read=_RETRIES, redirect=False, respect_retry_after_header=False, backoff_factor=0.2
+                total=_RETRIES, other=0, redirect=False, respect_retry_after_header=False, backoff_factor=0.2
             ),
         }
         proxy = getproxies().get(parts.scheme)
