@@ -15,7 +15,7 @@ test: $(READY)
 	$(BIN)/pytest -n 2 -m "not real and not slow"
 
 test-long: $(READY)
-	$(BIN)/pytest -m "real or slow"
+	$(BIN)/pytest -n 2 -m "(real or slow) and not engines"
 
 test-all: $(READY)
 	$(BIN)/pytest -n 2

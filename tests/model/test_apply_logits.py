@@ -312,6 +312,7 @@ def test_hooks_that_a_library_put_on_the_embedding_keep_working() -> None:
     assert type(embedding) is torch.nn.Embedding
 
 
+@pytest.mark.slow
 def test_a_compiled_forward_gives_the_greedy_reply() -> None:
     case = patched()
     case.model.forward = cast("Any", torch).compile(case.model.forward, backend="eager", fullgraph=True, dynamic=True)

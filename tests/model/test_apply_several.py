@@ -59,6 +59,7 @@ class Case:
         return [found[name] for name in sorted(found)]
 
 
+@pytest.mark.slow
 def test_one_continuous_batch_serves_all_sets_as_each_by_itself() -> None:
     case = Case()
     with case.applied.several(SETS) as sets:
@@ -131,6 +132,7 @@ def test_a_set_that_was_not_declared_is_refused() -> None:
     case.model(input_ids=torch.tensor([applied]))
 
 
+@pytest.mark.slow
 def test_a_sequence_without_patches_is_refused_unless_the_empty_set_is_declared() -> None:
     case = Case()
     bare = case.ids(case.plain)

@@ -56,6 +56,7 @@ def test_a_range_contains_what_npm_says_it_contains(text: str) -> None:
     assert "".join("01"[wanted.contains(version, prereleases=True)] for version in versions) == wide
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(pairs=st.lists(st.tuples(_RANGES, st.lists(_FULL, min_size=1, max_size=8)), min_size=1, max_size=8))
 def test_npm_agrees_on_ranges_nobody_thought_of(oracle: npm_oracle.Npm, pairs: list[tuple[str, list[str]]]) -> None:

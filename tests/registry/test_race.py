@@ -117,6 +117,7 @@ def hub_site(running: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     return Site(tmp_path, running.registry(f"{vendor}-registry/patchpm-registry"), vendor=vendor)
 
 
+@pytest.mark.slow
 def test_sixteen_publishers_at_once_lose_nothing(site: Site) -> None:
     names = [f"{site.vendor}/patch-{number}" for number in range(16)]
     publishers = [site.publisher(name, count=2) for name in names]
@@ -137,6 +138,7 @@ def test_publishers_of_one_patch_at_once_lose_nothing(site: Site) -> None:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_a_publisher_killed_at_any_instant_leaves_a_registry_that_verifies_and_goes_on(site: Site, seed: int) -> None:
     chance = random.Random(seed)
