@@ -99,7 +99,10 @@ class Admission:
             return None  # the template takes no such conversation
         headers = {"content-type": "application/json"}
         async with self._client.post(
-            upstream.url + CHAT, data=injection.body(request), headers=headers, timeout=_PROBE_PATIENCE
+            upstream.url + CHAT,
+            data=injection.body(upstream.addressed(request)),
+            headers=headers,
+            timeout=_PROBE_PATIENCE,
         ) as answer:
             text = await answer.text()
         if answer.status != 200:

@@ -105,7 +105,7 @@ class Guarding:
     def _ask(self, upstream: Upstream, injection: Injection) -> Ask:
         async def ask(body: bytes) -> bytes:
             asked = {**json.loads(body), "model": upstream.models[0]}
-            sent = injection.body(injection.prepared(asked))
+            sent = injection.body(upstream.addressed(injection.prepared(asked)))
             headers = {"content-type": "application/json"}
             try:
                 async with self.client.post(

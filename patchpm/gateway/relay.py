@@ -117,9 +117,10 @@ class _Chat:
                     raise _MovedError
                 self._exchange.notes["engine"] = upstream.url
                 check_model(self._request, upstream.models)
+                data = body if upstream.called is None else self._injection.body(upstream.addressed(self._request))
                 try:
                     async with self._site.client.post(
-                        upstream.url + CHAT, data=body, headers=self._sent_headers(), allow_redirects=False
+                        upstream.url + CHAT, data=data, headers=self._sent_headers(), allow_redirects=False
                     ) as answer:
                         await self._deliver(answer, expecting)
                     return

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from patchpm.errors import UsageError
 from patchpm.gateway.refusal import no_engine
@@ -29,7 +29,7 @@ class Upstream:
     set: Digest | None = None
     """The patch set that is built into what it serves; None where each request brings its own."""
     called: str | None = None
-    """What clients call its model, where it does not say so itself."""
+    """What clients call its model, where it does not say so itself; then it takes no other name, and best none."""
     in_flight: int = 0
     """Requests that it works on for this gateway."""
     ready: bool = False
@@ -44,6 +44,10 @@ class Upstream:
     """When it was last given a request: of two with as much to do, the one that waited longer is next."""
     woken: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when it should be looked at now."""
+
+    def addressed(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A request with the name of the model as this engine takes it."""
+        return request if self.called is None else {key: request[key] for key in request if key != "model"}
 
 
 Check = Callable[[Upstream], Awaitable[str | None]]
