@@ -15,7 +15,8 @@ test: $(READY)
 	$(BIN)/pytest -n 2 -m "not real and not slow"
 
 test-long: $(READY)
-	$(BIN)/pytest -n 2 -m "(real or slow) and not engines"
+	$(BIN)/pytest -n 2 -m "(real or slow) and not engines" --ignore tests/reliability
+	$(BIN)/pytest -m slow tests/reliability  # these fill every core by themselves
 
 test-all: $(READY)
 	$(BIN)/pytest -n 2
