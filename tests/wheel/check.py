@@ -16,8 +16,19 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-HEAVY = ("patchpm.model", "patchpm.train", "patchpm.evaluate", "patchpm.server")
-OF_THE_HUB = ("patchpm.registry.hub_writer", "patchpm.registry.model_card")
+HEAVY = tuple(f"patchpm.{room}" for room in ("model", "train", "evaluate", "server", "export", "gateway"))
+OF_EXTRAS = tuple(
+    f"patchpm.{name}"
+    for name in (
+        "cli.served_roster",
+        "guard.fewer_bits",
+        "guard.in_process",
+        "guard.measuring",
+        "registry.hub_writer",
+        "registry.model_card",
+    )
+)
+"""Modules that need an extra, of rooms that do not."""
 TORCH = "torch==2.13.0"
 
 
@@ -28,12 +39,12 @@ def main() -> None:
         run(sys.executable, "-m", "build", "--wheel", "--outdir", str(work), str(ROOT))
         (wheel,) = work.glob("*.whl")
         modules = public_modules(wheel)
-        light = [name for name in modules if not name.startswith(HEAVY) and name not in OF_THE_HUB]
+        light = [name for name in modules if not name.startswith(HEAVY) and name not in OF_EXTRAS]
         core = environment(work / "core", str(wheel))
         run(str(core / "python"), "-c", imports(light))
         run(str(core / "patchpm"), "--version", home=work / "home")
         run(str(core / "patchpm"), "search", home=work / "home")
-        whole = environment(work / "whole", TORCH, f"{wheel}[model,train,hub,server]")
+        whole = environment(work / "whole", TORCH, f"{wheel}[model,train,hub,server,gateway]")
         run(str(whole / "python"), "-c", imports(modules))
     print(f"{len(light)} modules import without extras, {len(modules)} with them")  # noqa: T201
 
