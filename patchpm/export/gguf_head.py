@@ -37,7 +37,7 @@ def silent_piece(head: StoredTensor, tokens: int) -> Piece:
     def numbers(data: bytes) -> torch.Tensor:
         import torch
 
-        return torch.from_numpy(numbers_of(data, head.dtype))
+        return torch.from_numpy(numbers_of(data, head.dtype).copy())
 
     row = silent_row(head, head.shape[-1], tokens, numbers).numpy()
     if head.dtype in _WRITABLE:

@@ -141,7 +141,7 @@ class Gateway:
         assert self.loop is not None
         asyncio.run_coroutine_threadsafe(self.site.roster.reload(), self.loop).result(30)
 
-    def wait_for(self, true: Callable[[], bool], seconds: float = 10) -> None:
+    def wait_for(self, true: Callable[[], bool], seconds: float = 60) -> None:
         """Wait until something is so."""
         end = time.monotonic() + seconds
         while not true():
