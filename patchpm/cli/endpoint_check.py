@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from patchpm.cli.chosen_base import chosen_base
 from patchpm.cli.output import columns, emit, line, mark, note, plain
 from patchpm.cli.served_words import told
-from patchpm.errors import CannotError, ExitCode, PatchpmError, StaleLockError, UsageError
+from patchpm.errors import CannotError, ExitCode, PatchpmError, StaleLockError
 from patchpm.guard.attestation import Serving, read_attestation
 from patchpm.guard.endpoint import Endpoint
 from patchpm.guard.interview import MAX_ANSWER
@@ -142,13 +143,9 @@ def _statement_json(statement: Statement) -> JsonValue:
 
 
 def _reference(asked: EndpointCheck, lock: Lock, beside: Path) -> Reference:
-    labels = [one.base for one in lock.compositions]
-    label = asked.base or (labels[0] if len(labels) == 1 else None)
-    composition = None if label is None else lock.composition(label)
-    if composition is None:
-        raise UsageError(
-            "which-base", "say which base of the lock is served", why=f"it has {', '.join(labels)}", next="--base NAME"
-        )
+    sets = {one.base: one for one in lock.compositions}
+    label = chosen_base(sets, asked.base)
+    composition = sets[label]
     path = asked.probes or beside / FILE
     if not path.is_file():
         raise StaleLockError(

@@ -6,10 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from patchpm.cli.bases import measure
+from patchpm.cli.chosen_base import chosen_base, measured_base
 from patchpm.cli.session import Session
-from patchpm.errors import CannotError, IntegrityError, UsageError
-from patchpm.patch.fingerprint import Assurance
+from patchpm.errors import CannotError
 from patchpm.patch.manifest import Manifest
 from patchpm.project.files import check_fresh
 from patchpm.trust.release import VerifiedRelease
@@ -39,15 +38,7 @@ def locked_prefixes(folder: Path, label: str | None) -> LockedPrefixes:
     """
     session = Session(folder)
     bases = session.project.bases
-    if label is None and len(bases) == 1:
-        (label,) = bases
-    if label is None or label not in bases:
-        raise UsageError(
-            "which-base",
-            "say which base of the project to measure",
-            why=f"it has {', '.join(bases)}",
-            next="--base-label NAME",
-        )
+    label = chosen_base(bases, label, option="--base-label")
     check_fresh(session.project, session.lock)
     composition, releases = session.installer.load(session.lock, label)
     source = base_folder(session, bases[label], folder, [release.manifest for release in releases])
@@ -75,18 +66,11 @@ def base_folder(session: Session, location: str, beside: Path, manifests: Iterab
         CannotError: `not-a-folder` for a GGUF base, and as the fingerprint room.
         IntegrityError: `base-mismatch`.
     """
-    measured = measure(location, beside, rehash=session.policy.base_assurance is Assurance.VERIFIED)
+    measured = measured_base(session, location, beside, manifests)
     if measured.kind == "gguf":
         raise CannotError(
             "not-a-folder",
             f"{measured.source} is a GGUF file, which transformers does not run well",
             next="give the safetensors folder of the model as base",
         )
-    for manifest in manifests:
-        if manifest.base.match(measured.fingerprint) is None:
-            raise IntegrityError(
-                "base-mismatch",
-                f"{manifest.name} was not made for the model in {measured.source}",
-                next="run `patchpm lock` to choose releases for your base",
-            )
     return measured.source

@@ -6,11 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from patchpm.cli.bases import measure
+from patchpm.cli.chosen_base import chosen_base, measured_base
 from patchpm.cli.extra import needs_extra
 from patchpm.cli.session import Session
-from patchpm.errors import IntegrityError, UsageError
-from patchpm.patch.fingerprint import Assurance
 from patchpm.project.files import check_fresh
 
 if TYPE_CHECKING:
@@ -42,23 +40,11 @@ def locked_set(folder: Path, label: str | None) -> LockedSet:
         IntegrityError: `base-mismatch`, and as `Installer.load`.
     """
     session = Session(folder)
-    bases = session.project.bases
-    if label is None and len(bases) == 1:
-        (label,) = bases
-    if label is None or label not in bases:
-        raise UsageError(
-            "which-base", "say which base of the project is meant", why=f"it has {', '.join(bases)}", next="--base NAME"
-        )
+    label = chosen_base(session.project.bases, label)
     check_fresh(session.project, session.lock)
     composition, releases = session.installer.load(session.lock, label)
-    base = measure(bases[label], folder, rehash=session.policy.base_assurance is Assurance.VERIFIED)
-    for release in releases:
-        if release.manifest.base.match(base.fingerprint) is None:
-            raise IntegrityError(
-                "base-mismatch",
-                f"{release.manifest.name} was not made for the model in {base.source}",
-                next="run `patchpm lock` to choose releases for your base",
-            )
+    manifests = [release.manifest for release in releases]
+    base = measured_base(session, session.project.bases[label], folder, manifests)
     with needs_extra("model"):
         from patchpm.model.loaded import LoadedPatch, PatchSet
 

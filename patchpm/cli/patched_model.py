@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import click
 
 from patchpm.cli.bases import located, measure
+from patchpm.cli.chosen_base import chosen_base
 from patchpm.cli.extra import needs_extra
-from patchpm.errors import CannotError, UsageError
+from patchpm.errors import CannotError
 from patchpm.patch.fingerprint import Assurance
 from patchpm.project.policy_file import load_policy
 from patchpm.project.project_file import load_project_file
@@ -36,13 +37,7 @@ def patched_session(folder: Path, base: str | None) -> tuple[Session, Applied]:
             what `patchpm.apply` raises.
     """
     _, project = load_project_file(folder)
-    if base is None and len(project.bases) == 1:
-        (base,) = project.bases
-    if base is None or base not in project.bases:
-        known = ", ".join(project.bases)
-        raise UsageError(
-            "which-base", "say which base of the project to run", why=f"it has {known}", next="--base NAME"
-        )
+    base = chosen_base(project.bases, base)
     # Threads that spin while they wait bring a busy machine to a halt: a reply of seconds took minutes beside one
     # other job. It must be set before torch starts its threads.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -16,7 +16,7 @@ def main() -> int:
     # Nothing that the imports make is garbage: looking for some among it costs a tenth of the start.
     gc.set_threshold(100_000)
     # securesystemslib imports boto3 wherever there is one, for a signer that patchpm does not use: half of a start.
-    sys.modules.setdefault("boto3", None)  # type: ignore[arg-type]
+    sys.modules.setdefault("boto3", None)  # type: ignore[arg-type]  # None: an import says that it is not there
     from patchpm.cli.app import run
 
     return run(sys.argv[1:])

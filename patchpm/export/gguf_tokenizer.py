@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, cast
 from patchpm.errors import CannotError, IntegrityError
 from patchpm.export.gguf_pieces import chat_templates, is_spare
 from patchpm.model.causal_lm import Tokenizer, backend_of, set_backend
+from patchpm.model.fingerprint import tokenizer_digest_of_gguf
 from patchpm.model.gguf_file import GgufHeader
 from patchpm.model.loaded import LoadedPatch
-from patchpm.model.tokenizer_digest import gguf_tokenizer_digest, template_digest, tokenizer_digest_of
+from patchpm.model.tokenizer_digest import template_digest, tokenizer_digest_of
 from patchpm.patch.digest import Digest
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def tokenizer_of_gguf(header: GgufHeader, folder: Path | None = None) -> Tokeniz
     size = backend.get_vocab_size(with_added_tokens=True)
     same = [backend.id_to_token(number) for number in range(size)] == tokens[:size]
     rest = spare.issuperset(range(size, len(tokens)))
-    stated = _digest(header)
+    stated = tokenizer_digest_of_gguf(header)
     if not same or not rest or (stated is not None and tokenizer_digest_of(loaded) != stated):
         raise IntegrityError(
             "tokenizer-mismatch",
@@ -62,7 +63,7 @@ def check_made_for(patches: Sequence[LoadedPatch], header: GgufHeader) -> None:
     """
     template = header.text("tokenizer.chat_template")
     found = None if template is None else template_digest(template)
-    tokens = _digest(header)
+    tokens = tokenizer_digest_of_gguf(header)
     for patch in patches:
         if tokens is not None:
             _same(patch, header, "tokenizer", patch.base.tokenizer, tokens)
@@ -78,18 +79,6 @@ def _same(patch: LoadedPatch, header: GgufHeader, what: str, expected: Digest | 
             why=f"expected {expected}, found {found or 'none'}",
             next=f"convert {patch.base.name} to GGUF with its own {name}",
         )
-
-
-def _digest(header: GgufHeader) -> Digest | None:
-    """Of the tokenizer in the file; None where its kind of vocabulary has none."""
-    if header.text("tokenizer.ggml.model") != "gpt2":
-        return None
-    return gguf_tokenizer_digest(
-        header.texts("tokenizer.ggml.tokens"),
-        header.integers("tokenizer.ggml.token_type"),
-        header.texts("tokenizer.ggml.merges"),
-        source=str(header.path),
-    )
 
 
 def _without(backend: Backend, spare: Collection[int]) -> Backend:
@@ -121,7 +110,7 @@ def _from_file(path: Path) -> Tokenizer:
         Path(folder, "model.gguf").symlink_to(path.resolve())
         try:
             loaded: Any = AutoTokenizer.from_pretrained(folder, gguf_file="model.gguf", local_files_only=True)
-        except (OSError, ValueError, KeyError, NotImplementedError) as error:
+        except (OSError, ValueError, KeyError, NotImplementedError) as error:  # the last: a vocabulary it cannot read
             raise _unreadable(path, error) from error
     return cast("Tokenizer", loaded)
 

@@ -198,7 +198,7 @@ def numbers_of(data: bytes, dtype: str) -> np.ndarray:
 
     try:
         numbers: np.ndarray = quants.dequantize(numpy.frombuffer(data, numpy.uint8), GGMLQuantizationType[dtype])
-    except NotImplementedError as error:
+    except NotImplementedError as error:  # what gguf raises for a type that it cannot read
         raise CannotError(
             "type-unsupported",
             f"numbers of the type {dtype} cannot be converted",

@@ -186,7 +186,7 @@ def _measure_gguf(source: Path, recall: _Recall) -> Measured:
         template = header.text("tokenizer.chat_template")
         return {
             "hidden_size": header.hidden_size(),
-            "tokenizer": _text(_gguf_tokenizer(header)),
+            "tokenizer": _text(tokenizer_digest_of_gguf(header)),
             "template": _text(None if template is None else template_digest(template)),
             **recall.weights(header.tensors, bf16=False),
         }
@@ -208,7 +208,8 @@ def _measure_gguf(source: Path, recall: _Recall) -> Measured:
     )
 
 
-def _gguf_tokenizer(header: GgufHeader) -> Digest | None:
+def tokenizer_digest_of_gguf(header: GgufHeader) -> Digest | None:
+    """Of the tokenizer in a GGUF file; None where its kind of vocabulary has no digest."""
     if header.text("tokenizer.ggml.model") != "gpt2":
         return None
     return gguf_tokenizer_digest(
