@@ -12,11 +12,16 @@ import argparse
 import json
 import os
 import statistics
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import urllib3
 from stock_engines import SETS, VLLM, Models, ask, base_folder, home_of, make_models, serving
+from urllib3.util import Retry
 
 Conversation = list[dict[str, str]]
 
@@ -90,10 +95,37 @@ Answer = tuple[list[tuple[str, float]], int]
 
 def _over_http(engine: str, model: Path, *more: str) -> list[Answer]:
     with serving(engine, model, *more) as running:
-        answers = [
-            ask(running.url, messages=prompt, max_tokens=1, temperature=0, logprobs=True, top_logprobs=TOP)
-            for prompt in PROMPTS
-        ]
+        return _asked(running.url)
+
+
+def _gateway(models: Models) -> list[Answer]:
+    """The base in vLLM, and the patches in each request."""
+    template = models.project / "engine.jinja"
+    serve = [sys.executable, "-m", "patchpm", "serve", "--project", str(models.project)]
+    subprocess.run([*serve, "--write-template", str(template)], check=True, capture_output=True)
+    more = ("--enable-prompt-embeds", "--chat-template", str(template), "--chat-template-content-format", "openai")
+    with serving("vllm", base_folder(), *VLLM, *more) as running:
+        gateway = subprocess.Popen(
+            [*serve, "--upstream", running.url, "--port", "0", "--log-level", "error"],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            assert gateway.stderr is not None
+            said = next(line for line in gateway.stderr if line.startswith("serving"))
+            url = said.partition(" at ")[2].partition(";")[0]
+            while urllib3.request("GET", f"{url}/health", retries=Retry(connect=20, backoff_factor=0.1)).status != 200:
+                time.sleep(0.5)
+            return _asked(url)
+        finally:
+            gateway.terminate()
+            gateway.wait()
+
+
+def _asked(url: str) -> list[Answer]:
+    answers = [
+        ask(url, messages=prompt, max_tokens=1, temperature=0, logprobs=True, top_logprobs=TOP) for prompt in PROMPTS
+    ]
     return [
         (
             [(one["token"], one["logprob"]) for one in answer["choices"][0]["logprobs"]["content"][0]["top_logprobs"]],
@@ -123,6 +155,7 @@ ENGINES: dict[str, Callable[[Models], list[Answer]]] = {
     "transformers": _plain_transformers,
     "vllm": lambda models: _over_http("vllm", models.folder, *VLLM),
     "vllm-bf16": lambda models: _over_http("vllm", models.folder, "--dtype", "bfloat16", *VLLM[2:]),
+    "gateway": _gateway,
     "llama.cpp-f32": lambda models: _over_http("llama.cpp", models.whole, "--ctx-size", "8192", "--threads", "1"),
     "llama.cpp-q4_1": lambda models: _over_http("llama.cpp", models.quantised, "--ctx-size", "8192", "--threads", "1"),
 }
@@ -144,7 +177,10 @@ def main() -> None:
         with home_of(root):
             reference = Reference(models, patched=name != "none")
         for engine in options.engines.split(","):
-            answers = ENGINES[engine](models)
+            if engine == "gateway" and name == "none":
+                continue  # a project without patches has nothing to put into requests
+            with home_of(root):
+                answers = ENGINES[engine](models)
             differences = [reference.difference(i, top) for i, (top, _) in enumerate(answers)]
             likeliest = [reference.difference(i, top[:1]) for i, (top, _) in enumerate(answers)]
             tokens = sum(answer[1] == row[1] for answer, row in zip(answers, reference.rows, strict=True))
