@@ -16,7 +16,7 @@ from patchpm.guard.attestation import Serving, read_attestation
 from patchpm.guard.endpoint import Endpoint
 from patchpm.guard.interview import MAX_ANSWER
 from patchpm.guard.reference import Reference
-from patchpm.guard.reference_json import FILE, MAX_BYTES, read_references
+from patchpm.guard.reference_json import FILE, MAX_BYTES, load_references
 from patchpm.guard.verdict import Counts, Finding
 from patchpm.patch.strict_json import JsonValue
 from patchpm.project.files import load_lock
@@ -155,7 +155,7 @@ def _reference(asked: EndpointCheck, lock: Lock, beside: Path) -> Reference:
             next="run `patchpm probe` where the base model is, and commit its file",
         )
     base = next(one.fingerprint.tensors for one in lock.bases if one.label == label)
-    for one in read_references(_read(path), place=path.name):
+    for one in load_references(path):
         if one.set == composition.digest and one.base == base:
             return one
     raise StaleLockError(

@@ -116,7 +116,7 @@ def _rebuild(delta: Path, stock: Path, out: Path, *, as_json: bool) -> None:
         from patchpm.export.patched_gguf import refuse_same_file
 
         plan = read_delta(delta)
-        refuse_same_file(stock, out)
+        refuse_same_file(stock, delta, out)
         with progress(f"writing {out.name}", unit="bytes") as advance:
             written = apply_delta(plan, stock, out, progress=advance)
     value: JsonValue = {

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from patchpm.atomic_write import explained
 from patchpm.cli.export_gguf import figures, placed_model
 from patchpm.cli.extra import needs_extra
 from patchpm.cli.locked_gguf import locked_gguf
@@ -39,6 +40,9 @@ def command(
         place = placed_model(locked)
         source = go_template(place, None if template is None else _text(template))
         with progress(f"writing {out / MODEL}", unit="bytes") as advance:
+            # An earlier one names tokens that the new model does not know, should this be interrupted in between.
+            with explained(out):
+                (out / "Modelfile").unlink(missing_ok=True)
             made = write_patched_gguf(place, out / MODEL, locked.digest, untie=True, progress=advance)
         write_modelfile(out / "Modelfile", place, source)
 

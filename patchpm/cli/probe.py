@@ -15,7 +15,7 @@ from patchpm.cli.output import columns, emit, line, note, progress
 from patchpm.cli.patched_model import base_option
 from patchpm.cli.served_words import told
 from patchpm.errors import CannotError
-from patchpm.guard.reference_json import FILE, read_references, write_references
+from patchpm.guard.reference_json import FILE, load_references, write_references
 from patchpm.patch.strict_json import JsonValue
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def command(base: str | None, out: Path | None, folder: Path, as_json: bool) -> 
     """
     chosen = locked_set(folder, base)
     path = out or folder / FILE
-    others = () if not path.exists() else read_references(path.read_bytes(), place=path.name)
+    others = () if not path.exists() else load_references(path)
     made = _measured(chosen)
     kept = [one for one in others if one.base != made.base]
     write_atomic(path, write_references(sorted([*kept, made], key=lambda one: str(one.base))))

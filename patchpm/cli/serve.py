@@ -214,13 +214,12 @@ def _run(server: Server, opened: socket.socket, own: OwnEngineOf | None) -> None
 
 
 def _write_template(path: Path, folder: Path, base: str | None) -> None:
-    from transformers import AutoTokenizer
-
-    from patchpm.gateway.engine_template import engine_template
+    with needs_extra("model"):
+        from patchpm.export.tokenizer_files import load_tokenizer
+        from patchpm.gateway.engine_template import engine_template
 
     source = locked_set(folder, base).base.source
-    tokenizer: Any = AutoTokenizer.from_pretrained(source)
-    write_atomic(path, engine_template(tokenizer).encode())
+    write_atomic(path, engine_template(load_tokenizer(source)).encode())
     note(f"wrote {path}; start the engine so:")
     line(f"vllm serve {source} --enable-prompt-embeds --chat-template {path} --chat-template-content-format openai")
 

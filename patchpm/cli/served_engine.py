@@ -140,7 +140,7 @@ def _command(choice: EngineChoice, engine: str) -> EngineCommand:
 
 
 def _hf_exports(folder: Path, label: str | None) -> ExportCache:
-    from patchpm.export.export_cache import ExportCache
+    from patchpm.export.export_cache import ExportCache, digest_of_folder
     from patchpm.export.hf_folder import export_hf
     from patchpm.model.hash_cache import HashCache
 
@@ -158,11 +158,11 @@ def _hf_exports(folder: Path, label: str | None) -> ExportCache:
     def write(patches: PatchSet, path: Path) -> None:
         export_hf(base.source, patches, base.fingerprint, path, cache=HashCache.of_user())
 
-    return ExportCache(Folders.of_user().cache, tensors, "hf", write)
+    return ExportCache(Folders.of_user().cache, lambda: digest_of_folder(base.source, tensors), "hf", write)
 
 
 def _gguf_exports(folder: Path, label: str | None, gguf: Path | None) -> ExportCache:
-    from patchpm.export.export_cache import ExportCache
+    from patchpm.export.export_cache import ExportCache, digest_of_gguf
     from patchpm.export.patched_gguf import place_in_gguf, write_patched_gguf
 
     stock = locked_gguf(folder, label, gguf)
@@ -171,4 +171,4 @@ def _gguf_exports(folder: Path, label: str | None, gguf: Path | None) -> ExportC
         # With a head of its own, since llama.cpp counts suppressed tokens in the log-probabilities that clients get.
         write_patched_gguf(place_in_gguf(stock.path, patches, folder=stock.tokenizer), path, stock.digest, untie=True)
 
-    return ExportCache(Folders.of_user().cache, stock.digest, "gguf", write)
+    return ExportCache(Folders.of_user().cache, lambda: digest_of_gguf(stock.path, stock.digest), "gguf", write)

@@ -5,26 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from patchpm.cli.locked_set import LockedSet, locked_set
 from patchpm.cli.output import warn
 from patchpm.errors import CannotError, PatchpmError, UsageError
+from patchpm.export.gguf_tokenizer import tokenizer_of
 from patchpm.gateway.injection import EmbedsInjection, Injection
 from patchpm.gateway.prompt_count import PromptCounter
 from patchpm.gateway.roster import EVERYBODY, Roster, Tenant
 from patchpm.gateway.tenants import load_tenants
 from patchpm.guard.reference import Reference
 from patchpm.guard.reference_json import FILE as PROBES_FILE
-from patchpm.guard.reference_json import read_references
+from patchpm.guard.reference_json import load_references
 from patchpm.model.loaded import PatchSet
 from patchpm.patch.digest import Digest
 from patchpm.patch.manifest import ANCHORS
 from patchpm.project.lock_toml import FILE as LOCK_FILE
 from patchpm.project.project_file import FILE as PROJECT_FILE
-
-if TYPE_CHECKING:
-    from patchpm.model.causal_lm import Tokenizer
 
 _SYSTEM_START = ANCHORS[0]
 _BaseKey = tuple[Path, Digest | None, Digest | None]
@@ -124,7 +121,7 @@ class _Sets:
                 )
             base = _base_key(locked)
             if base not in counters:
-                counters[base] = self._counters.get(base) or PromptCounter(_tokenizer(locked.base.source))
+                counters[base] = self._counters.get(base) or PromptCounter(tokenizer_of(locked.base.source))
             key = (base, patches.digest)
             if key not in known:
                 known[key] = self._known.get(key) or self._inject(patches, counters[base])
@@ -135,15 +132,6 @@ class _Sets:
 def _base_key(locked: LockedSet) -> _BaseKey:
     found = locked.base.fingerprint
     return locked.base.source, found.tokenizer, found.template
-
-
-def _tokenizer(source: Path) -> Tokenizer:
-    from transformers import AutoTokenizer
-
-    folder, options = (source, {}) if source.is_dir() else (source.parent, {"gguf_file": source.name})
-    made: Any = AutoTokenizer.from_pretrained(folder, **options)
-    found: Tokenizer = made
-    return found
 
 
 def _weights(found: LockedSet) -> str:
@@ -163,9 +151,7 @@ def _reference(folder: Path, patches: PatchSet) -> Reference | None:
     path = folder / PROBES_FILE
     if not patches.patches or not path.is_file():
         return None
-    found = next(
-        (one for one in read_references(path.read_bytes(), place=str(path)) if one.set == patches.digest), None
-    )
+    found = next((one for one in load_references(path) if one.set == patches.digest), None)
     if found is None:
         warn(f"{path} is for another patch set than the lock's, so engines are not probed; run `patchpm probe` again")
     return found

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, Final
 
+from patchpm.errors import IntegrityError
+from patchpm.export.json_file import write_json
 from patchpm.model.outside_json import read_object
 
 _GENERATION: Final = "generation_config.json"
@@ -57,8 +58,10 @@ def write_generation_config(base: Path, out: Path, config: dict[str, Any], never
         roles = {**config, **(text if isinstance(text, dict) else {})}
         value = {key: roles[key] for key in _ROLES if roles.get(key) is not None}
     value.pop("_from_model_config", None)
-    value["suppress_tokens"] = [*(value.get("suppress_tokens") or []), *never]
-    (out / _GENERATION).write_text(json.dumps(value, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    before = value.get("suppress_tokens") or []
+    if not isinstance(before, list):
+        raise IntegrityError("malformed-config", f"{base / _GENERATION}: suppress_tokens is not a list")
+    write_json(out / _GENERATION, value | {"suppress_tokens": [*before, *never]})
 
 
 def _generation(base: Path) -> dict[str, Any]:

@@ -34,7 +34,7 @@ _MAGIC: Final = b"patchpm-gguf-delta-v1\n"
 _MAX_PLAN: Final = 8 << 20
 _MAX_LITERAL: Final = 256 << 20
 _MAX_PIECES: Final = 100_000
-_MOST_GROWTH: Final = 5
+_MOST_GROWTH: Final = 8
 """A result is at most so many times as large as the stock file: no type grows more when it becomes Q8_0."""
 
 

@@ -17,7 +17,7 @@ from patchpm.errors import CannotError, UsageError
 from patchpm.export import gguf_values as values
 from patchpm.export.gguf_head import silent_piece
 from patchpm.export.placed_set import PlacedSet
-from patchpm.export.splice import Copy, Literal, Piece, Requantised, joined
+from patchpm.export.splice import Copy, Literal, Piece, Requantised, joined, numbers_of
 from patchpm.model.ggml_types import GGML_TYPES
 from patchpm.model.gguf_file import GgufEntry, GgufHeader, malformed_gguf
 from patchpm.model.stored_tensor import StoredTensor
@@ -60,6 +60,9 @@ def chat_templates(header: GgufHeader) -> str | dict[str, str] | None:
     Raises:
         IntegrityError: `malformed-gguf`.
     """
+    odd = {f"{TEMPLATE}.", f"{TEMPLATE}.default"} & header.metadata.keys()
+    if odd:
+        raise malformed_gguf(header.path, f"{odd.pop()} is no name of a template: the default one has none")
     named = {
         key.removeprefix(TEMPLATE).removeprefix(".") or "default": header.text(key) or ""
         for key in header.metadata
@@ -90,6 +93,7 @@ def patched_pieces(header: GgufHeader, placed: PlacedSet, provenance: Provenance
             why="a second set would stand beside the first, in an order that nobody measured",
             next="start from the stock file",
         )
+    _refuse_scaled(header)
     vocabulary = _Vocabulary.of(header, placed)
     tensors = _tensors(header, vocabulary, untie=untie)
     entries = _entries(header, vocabulary, provenance)
@@ -120,6 +124,19 @@ class _Vocabulary:
     def size(self) -> int:
         """Tokens of the patched file."""
         return max(len(self.tokens), self.placed.end)
+
+
+def _refuse_scaled(header: GgufHeader) -> None:
+    """Refuse models that multiply what they look up: the rows of patches would be multiplied with it."""
+    kind = header.text("general.architecture") or ""
+    scale = header.metadata.get(f"{kind}.embedding_scale", 1.0)
+    if kind.startswith(("gemma", "minicpm", "grok")) or scale not in (0.0, 1.0):
+        raise CannotError(
+            "model-unsupported",
+            f"{header.path} holds a {kind} model, which scales its embedding",
+            why="patches are trained behind that scale, and nothing has shown yet how llama.cpp applies it",
+            next="serve the safetensors folder instead, with vLLM or transformers",
+        )
 
 
 def is_spare(tokens: Sequence[str], types: Sequence[int], number: int) -> bool:
@@ -264,9 +281,16 @@ def _grown(tensor: StoredTensor, vocabulary: _Vocabulary, dtype: str, rows: Iter
 
 def _encoded(placed: PlacedSet, dtype: str) -> bytes:
     """The rows of the set in a number type."""
+    import numpy as np
     from gguf import GGMLQuantizationType, quants
 
     data: bytes = quants.quantize(placed.rows.numpy(), GGMLQuantizationType[dtype]).tobytes()
+    if not np.isfinite(numbers_of(data, dtype)).all():
+        raise CannotError(
+            "rows-too-large",
+            f"a patch does not fit into the numbers of this file, {dtype}",
+            next="start from a GGUF file whose token_embd.weight has another type",
+        )
     return data
 
 

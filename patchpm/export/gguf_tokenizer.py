@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from patchpm.errors import CannotError, IntegrityError
 from patchpm.export.gguf_pieces import chat_templates, is_spare
+from patchpm.export.tokenizer_files import load_tokenizer
 from patchpm.model.causal_lm import Tokenizer, backend_of, set_backend
 from patchpm.model.fingerprint import tokenizer_digest_of_gguf
 from patchpm.model.gguf_file import GgufHeader
@@ -36,7 +37,7 @@ def tokenizer_of_gguf(header: GgufHeader, folder: Path | None = None) -> Tokeniz
     if not tokens:
         raise CannotError("no-tokenizer", f"{header.path} holds no tokenizer", next="convert the model again with it")
     spare = {number for number in range(len(tokens)) if is_spare(tokens, types, number)}
-    loaded = _from_folder(folder) if folder is not None else _from_file(header.path)
+    loaded = load_tokenizer(folder) if folder is not None else tokenizer_in_file(header.path)
     if folder is None and spare:
         set_backend(loaded, _without(backend_of(loaded), spare))
     backend = backend_of(loaded)
@@ -93,16 +94,21 @@ def _without(backend: Backend, spare: Collection[int]) -> Backend:
     return Compiled.from_str(json.dumps(value, ensure_ascii=False))
 
 
-def _from_folder(folder: Path) -> Tokenizer:
-    from transformers import AutoTokenizer
+def tokenizer_of(source: Path) -> Tokenizer:
+    """The tokenizer of a base: a model folder or a GGUF file.
 
-    try:
-        return cast("Tokenizer", AutoTokenizer.from_pretrained(folder, local_files_only=True))
-    except (OSError, ValueError, KeyError) as error:
-        raise _unreadable(folder, error) from error
+    Raises:
+        CannotError: `tokenizer-unreadable`, `tokenizer-unsupported`.
+    """
+    return load_tokenizer(source) if source.is_dir() else tokenizer_in_file(source)
 
 
-def _from_file(path: Path) -> Tokenizer:
+def tokenizer_in_file(path: Path) -> Tokenizer:
+    """The tokenizer of a GGUF file, as transformers reads it.
+
+    Raises:
+        CannotError: `tokenizer-unsupported`.
+    """
     from transformers import AutoTokenizer
 
     # From a folder of its own, so that no other tokenizer beside the file is taken for the file's.
@@ -110,7 +116,7 @@ def _from_file(path: Path) -> Tokenizer:
         Path(folder, "model.gguf").symlink_to(path.resolve())
         try:
             loaded: Any = AutoTokenizer.from_pretrained(folder, gguf_file="model.gguf", local_files_only=True)
-        except (OSError, ValueError, KeyError, NotImplementedError) as error:  # the last: a vocabulary it cannot read
+        except Exception as error:  # the compiled tokenizer raises this very class
             raise _unreadable(path, error) from error
     return cast("Tokenizer", loaded)
 

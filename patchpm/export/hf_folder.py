@@ -7,17 +7,17 @@ embedding, since the model would else say the tokens of the patches. Everything 
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from patchpm.export import tokenizer_files
 from patchpm.export.configuration import ids_in_use, with_vocabulary, write_generation_config
 from patchpm.export.folder_check import check_folder
+from patchpm.export.json_file import write_json
 from patchpm.export.linked_file import Way, link_or_copy
 from patchpm.export.new_folder import check_free, new_folder
 from patchpm.export.placed_set import place_set
@@ -37,7 +37,7 @@ from patchpm.patch.fingerprint import Fingerprint
 
 _MAX_CONFIG: Final = 64 << 20
 _LEFT_OUT: Final = frozenset(("params.json", INDEX, FILE_NAME))
-_WEIGHTS: Final = frozenset(
+WEIGHTS: Final = frozenset(
     (
         ".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".gguf", ".onnx", ".h5", ".msgpack",
         ".npz", ".py", ".pyc",
@@ -120,7 +120,7 @@ def export_hf(
     with _hashes_kept(cache, folder), new_folder(out, replace=replace) as new:
         _copy_rest(base_folder, new)
         weights = _write_weights(folder, stored, planned(tables, rows), new, link=link, progress=progress)
-        _write_json(new / "config.json", with_vocabulary(config, rows.vocabulary))
+        write_json(new / "config.json", with_vocabulary(config, rows.vocabulary))
         write_generation_config(base_folder, new, config, range(placed.first, placed.end))
         tokenizer_files.write_tokenizer(base_folder, new, tokenizer, placed)
         (new / FILE_NAME).write_bytes(write_provenance(provenance))
@@ -197,7 +197,7 @@ def _write_weights(
         metadata = index.get("metadata")
         metadata = {**(metadata if isinstance(metadata, dict) else {}), "total_size": sizes}
         metadata.pop("total_parameters", None)
-        _write_json(out / INDEX, {**index, "metadata": metadata, "weight_map": places})
+        write_json(out / INDEX, {**index, "metadata": metadata, "weight_map": places})
     return weights
 
 
@@ -206,7 +206,7 @@ def _copy_rest(base: Path, out: Path) -> None:
     for path in sorted(base.iterdir()):
         name = path.name
         written = name in tokenizer_files.WRITTEN or name in tokenizer_files.SLOW or name in _LEFT_OUT
-        if written or name.startswith((".", "adapter_")) or path.suffix.lower() in _WEIGHTS:
+        if written or name.startswith((".", "adapter_")) or path.suffix.lower() in WEIGHTS:
             continue
         if path.is_file():
             shutil.copyfile(path, out / name)
@@ -225,7 +225,3 @@ def _hashes_kept(cache: HashCache | None, folder: ModelFolder) -> Iterator[None]
         after = state_of(folder.files)
         if after != before:
             cache.carry("safetensors", before, after)
-
-
-def _write_json(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")

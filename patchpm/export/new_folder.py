@@ -27,7 +27,9 @@ def new_folder(out: Path, *, replace: bool = False) -> Iterator[Path]:
         UsageError: `output-exists`.
         CannotError: `disk-full`, `read-only`, `cannot-write`.
     """
-    check_free(out, replace=replace)
+    out = out.absolute()
+    with explained(out):
+        check_free(out, replace=replace)
     mark = f"{secrets.token_hex(8)}{TEMPORARY_SUFFIX}"
     temporary, aside = (out.with_name(f".{out.name}.{part}{mark}") for part in ("", "old."))
     try:
@@ -35,21 +37,27 @@ def new_folder(out: Path, *, replace: bool = False) -> Iterator[Path]:
             out.parent.mkdir(parents=True, exist_ok=True)
             temporary.mkdir()
             yield temporary
-            sync_folder(temporary)
+            _sync_all(temporary)
             check_free(out, replace=replace)
-            if out.exists():
-                out.replace(aside)
             try:
+                if out.exists():
+                    out.replace(aside)
                 temporary.replace(out)
             except BaseException:
                 if aside.exists():
                     aside.replace(out)
                 raise
             sync_folder(out.parent)
+            shutil.rmtree(aside, ignore_errors=True)
     finally:
-        for left in (temporary, aside):
-            if left.exists():
-                shutil.rmtree(left, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _sync_all(folder: Path) -> None:
+    """Make everything in a folder survive a power cut."""
+    for path in folder.rglob("*"):
+        sync_folder(path)
+    sync_folder(folder)
 
 
 def check_free(out: Path, *, replace: bool) -> None:

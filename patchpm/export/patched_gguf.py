@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 from patchpm.atomic_write import open_atomic
@@ -87,7 +88,7 @@ def write_patched_gguf(
         CannotError: `model-unsupported`, `type-unsupported`, `unreadable-file`, and those of writing a file.
     """
     stock = place.header.path
-    refuse_same_file(stock, target)
+    refuse_same_file(stock, target, *(() if delta is None else (delta,)))
     pieces = patched_pieces(place.header, place.placed, Provenance(base), untie=untie)
     with open_atomic(target) as file:
         written = write_pieces(pieces, stock, file, digest=delta is not None, progress=progress)
@@ -98,16 +99,20 @@ def write_patched_gguf(
     return PatchedGguf(written, tied, size)
 
 
-def refuse_same_file(stock: Path, target: Path) -> None:
-    """Refuse to write over what is read.
+def refuse_same_file(*files: Path) -> None:
+    """Refuse to write over what is read, or over what was just written.
+
+    Args:
+        files: All that are read and written.
 
     Raises:
         UsageError: `same-file`.
     """
-    if target.exists() and target.samefile(stock):
-        raise UsageError(
-            "same-file",
-            f"{target} is the stock model itself",
-            why="it is read while the patched one is written, and is needed for the next export",
-            next="give the patched file another name",
-        )
+    for one, other in combinations(files, 2):
+        if one.resolve() == other.resolve() or (one.exists() and other.exists() and one.samefile(other)):
+            raise UsageError(
+                "same-file",
+                f"{one} and {other} are the same file",
+                why="the stock model is read while the others are written, and is needed for the next export",
+                next="give each file a name of its own",
+            )

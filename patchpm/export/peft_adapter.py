@@ -152,10 +152,13 @@ def _matrix(path: Path) -> PrefixMatrix:
 
 
 def _anchor(path: Path) -> str | None:
-    from safetensors import safe_open
+    from safetensors import SafetensorError, safe_open
 
-    with safe_open(path, framework="numpy") as file:
-        found = (file.metadata() or {}).get(_ANCHOR)
+    try:
+        with safe_open(path, framework="numpy") as file:
+            found = (file.metadata() or {}).get(_ANCHOR)
+    except SafetensorError as error:
+        raise _malformed(str(error)) from error
     return found if found in ANCHORS else None
 
 

@@ -7,6 +7,7 @@ from patchpm.export.peft_adapter import PeftAdapter
 from patchpm.patch import strict_json
 from patchpm.patch.packing import DESCRIPTION, TRAINING
 from patchpm.patch.prefix import inspect_prefix, write_prefix
+from patchpm.patch.record import is_printable
 from patchpm.patch.release import PREFIX
 
 _DESCRIPTION = """\
@@ -66,7 +67,7 @@ def draft_release(adapter: PeftAdapter, *, base: str, anchor: str, exact: bool) 
         "recipe": str(adapter.description),
         "teacher": "not known",
         "seed": 0,
-        "code": f"peft {adapter.made_by}".strip(),
+        "code": f"peft {adapter.made_by if is_printable(adapter.made_by[:40]) else ''}"[:45].strip(),
         "data": [],
     }
     description = _DESCRIPTION.format(base=base, anchor=anchor, note="" if exact else _NOTE)

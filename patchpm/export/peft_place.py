@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from patchpm.errors import CannotError
+from patchpm.export.tokenizer_files import load_tokenizer
 from patchpm.model.causal_lm import backend_of
 from patchpm.model.text_start import text_frame
 
@@ -21,18 +20,8 @@ def text_head(folder: Path) -> tuple[int, ...]:
         folder: Of the base, with its tokenizer.
 
     Raises:
-        CannotError: `model-unreadable`, `tokenizer-unsupported`, `anchor-not-found`.
+        CannotError: `tokenizer-unreadable`, `tokenizer-unsupported`, `anchor-not-found`.
     """
-    from transformers import AutoTokenizer
-
-    try:
-        tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError) as error:
-        raise CannotError(
-            "model-unreadable",
-            f"no tokenizer can be loaded from {folder}",
-            why=str(error).splitlines()[0] if str(error) else type(error).__name__,
-            next="give the folder that holds config.json, tokenizer.json and *.safetensors",
-        ) from error
+    tokenizer = load_tokenizer(folder)
     head, _ = text_frame(tokenizer, backend_of(tokenizer).post_processor)
     return head

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from patchpm.model.safetensors_file import BITS
 from patchpm.model.stored_tensor import StoredTensor, read_exactly, reading
 
 _CHUNK: Final = 4 << 20
@@ -47,12 +45,12 @@ class PlannedTensor:
     @classmethod
     def copy(cls, tensor: StoredTensor) -> PlannedTensor:
         """The tensor as it is."""
-        return cls(tensor.name, tensor.dtype, tensor.shape, (Slice.of(tensor),))
+        return cls(tensor.name, tensor.dtype, tensor.shape, (Slice(tensor.path, tensor.offset, tensor.size),))
 
     @property
     def size(self) -> int:
         """In bytes."""
-        return math.prod(self.shape) * BITS[self.dtype] // 8
+        return sum(len(part) if isinstance(part, bytes) else part.size for part in self.parts)
 
 
 def write_safetensors(path: Path, tensors: Sequence[PlannedTensor], advance: Callable[[int], None]) -> int:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, cast
 
-from patchpm.errors import CannotError
+from patchpm.errors import CannotError, IntegrityError
+from patchpm.export.json_file import write_json
 from patchpm.export.placed_set import PlacedSet
 from patchpm.model.causal_lm import Tokenizer, backend_of
 from patchpm.model.outside_json import read_object
@@ -29,6 +30,9 @@ SLOW: Final = frozenset(
     )
 )  # fmt: skip
 """The vocabulary in other formats. An export leaves them out: who read them would split the prefix into letters."""
+
+_TEMPLATE_NAME: Final = re.compile(r"[\w-]{1,64}", re.ASCII)
+"""What a template may be called, since its name becomes that of a file."""
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:
@@ -70,7 +74,7 @@ def write_tokenizer(base: Path, out: Path, tokenizer: Tokenizer, placed: PlacedS
             value = _renamed(read_object(base / name, max_bytes=_MAX_CONFIG, code=_CODE), placed.replaced)
             if name == "added_tokens.json":
                 value |= dict(zip(placed.names, range(placed.first, placed.end), strict=True))
-            _write_json(out / name, value)
+            write_json(out / name, value)
     config = None
     if (base / _CONFIG).is_file():
         config = _renamed(read_object(base / _CONFIG, max_bytes=_MAX_CONFIG, code=_CODE), placed.replaced)
@@ -80,19 +84,26 @@ def write_tokenizer(base: Path, out: Path, tokenizer: Tokenizer, placed: PlacedS
             }
     _write_template(base, out, placed.placement.template, config)
     if config is not None:
-        _write_json(out / _CONFIG, config)
+        write_json(out / _CONFIG, config)
 
 
 def _write_template(base: Path, out: Path, template: str | Mapping[str, str], config: dict[str, Any] | None) -> None:
     """Write the template to every place where the base has it, so that no reader finds the old one."""
     named = {"default": template} if isinstance(template, str) else dict(template)
+    bad = next((name for name in named if _TEMPLATE_NAME.fullmatch(name) is None), None)
+    if bad is not None or "default" not in named:
+        raise IntegrityError(
+            _CODE,
+            f"the chat templates of {base} cannot be written to files of their names",
+            why=f"one is called {bad[:80]!r}" if bad is not None else "none of them is called 'default'",
+        )
     places = 0
     if config is not None and config.get("chat_template") is not None:
         entries = [{"name": name, "template": source} for name, source in named.items()]
         config["chat_template"] = template if isinstance(template, str) else entries
         places += 1
     if (base / _PROCESSOR).is_file():
-        _write_json(out / _PROCESSOR, {"chat_template": named["default"]})
+        write_json(out / _PROCESSOR, {"chat_template": named["default"]})
         places += 1
     if (base / _JINJA).is_file() or (base / _JINJA_FOLDER).is_dir():
         for name, source in named.items():
@@ -120,7 +131,3 @@ def _renamed(value: Any, names: Mapping[str, str]) -> Any:
     if isinstance(value, list):
         return [_renamed(item, names) for item in value]
     return names.get(value, value) if isinstance(value, str) else value
-
-
-def _write_json(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")

@@ -137,6 +137,11 @@ class LiveRoster:
                 )
                 self._reloaded("refused")
                 return
+            except Exception:  # a bug while reading must not end the server, nor its watch for the next change
+                self.refused = "internal"
+                LOG.exception("reload failed")
+                self._reloaded("refused")
+                return
             same = _seen(found) == _seen(self.current)
             self.current, self.refused = found, None
             LOG.info("reloaded", extra={"fields": {"tenants": _sets(found), "changed": not same}})

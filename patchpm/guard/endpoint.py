@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import time
+import threading
 from collections.abc import Mapping
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -35,7 +36,10 @@ class Endpoint:
     """
 
     def __init__(self, url: str, *, key: str | None = None, seconds: float = 120.0) -> None:
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            parts = urlsplit("")
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
             raise UsageError(
                 "invalid-endpoint", f"{url!r} is not the address of a server", next="give it as http://HOST:PORT"
@@ -49,6 +53,8 @@ class Endpoint:
                 why=f"{url} is plain http, to another machine",
                 next="use https, or unset PATCHPM_ENDPOINT_KEY",
             )
+        if key is not None and not (key.isascii() and key.isprintable() and " " not in key):
+            raise UsageError("invalid-endpoint", "the API key has characters that no header can carry")
         path = parts.path.rstrip("/").removesuffix("/chat/completions").removesuffix("/v1")
         self.url = f"{parts.scheme}://{parts.netloc}{path}"
         """Of the server, without `/v1`."""
@@ -89,10 +95,25 @@ class Endpoint:
         return data if status == 200 else None
 
     def _ask(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
+        """Ask in a thread: a server can drip what no timeout of a socket sees, such as headers, for ever."""
+        asking = Future[tuple[int, bytes]]()
+
+        def work() -> None:
+            try:
+                asking.set_result(self._asked(method, path, body))
+            except BaseException as error:  # given to whoever waits
+                asking.set_exception(error)
+
+        threading.Thread(target=work, daemon=True).start()
+        try:
+            return asking.result(self._seconds)
+        except TimeoutError:
+            raise self._unreachable(f"its answer took more than {self._seconds:.0f} s") from None
+
+    def _asked(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
         from urllib3.exceptions import HTTPError
         from urllib3.util import Timeout
 
-        deadline = time.monotonic() + self._seconds
         try:
             response = self._pool.request(
                 method,
@@ -111,8 +132,6 @@ class Endpoint:
                     data += chunk
                     if len(data) > MAX_ANSWER:
                         raise self._unreachable(f"its answer has more than {MAX_ANSWER:,} bytes")
-                    if time.monotonic() > deadline:
-                        raise self._unreachable(f"its answer took more than {self._seconds:.0f} s")
                 return response.status, bytes(data)
             finally:
                 response.close()

@@ -26,6 +26,9 @@ MAX_ANSWER: Final = 256 * 1024
 TEXT_TOKENS: Final = 16
 """Tokens of a text that stands in for log-probabilities."""
 _FEW: Final = 5
+_LEAST: Final = 2
+"""Tokens of an answer that must be left, without those that can never come and parts of characters: lists are compared
+as far as the shorter goes, and of one token alone nothing is left to compare."""
 _MAX_COUNT: Final = 2**31
 _NEVER: Final = -1000.0
 """Below this a log-probability says "never", however a server writes it."""
@@ -138,7 +141,7 @@ def _first_token(logprobs: JsonValue) -> Distribution | None:
     if not isinstance(top, list) or len(top) < _FEW:  # a list of one token would tell little from anything
         return None
     found = Distribution.of(item for item in map(_token, top) if item is not None)
-    return found if found.tokens else None
+    return found if len(found.tokens) >= _LEAST else None
 
 
 def _token(item: JsonValue) -> tuple[str, float] | None:

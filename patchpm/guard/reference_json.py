@@ -7,9 +7,10 @@ stand in the order of their probes; the tokens of an answer in any, since JSON's
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
-from patchpm.errors import IntegrityError, PatchpmError
+from patchpm.errors import CannotError, IntegrityError, PatchpmError
 from patchpm.guard.distribution import TOP, Distribution, is_whole, likeliest_first
 from patchpm.guard.reference import Hypothesis, Noise, Probe, Reference
 from patchpm.guard.served import Alternative, AsLocked, Half, HalfStripped, LeftOut, Stripped, WrongOrder
@@ -37,6 +38,21 @@ _CODE: Final = "malformed-probes"
 def write_references(references: Sequence[Reference]) -> bytes:
     """Write the file; the same references always give the same bytes."""
     return strict_json.dumps({"format": FORMAT, "references": [_written(one) for one in references]})
+
+
+def load_references(path: Path) -> tuple[Reference, ...]:
+    """Read the file at `path`.
+
+    Raises:
+        CannotError: `cannot-read`.
+        IntegrityError: As `read_references`.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise CannotError("cannot-read", f"{path} cannot be read", why=str(error.strerror)) from None
+    return read_references(data, place=str(path))
 
 
 def read_references(data: bytes, *, place: str = FILE) -> tuple[Reference, ...]:

@@ -77,7 +77,7 @@ def judge(reference: Reference, seen: Sequence[Observation]) -> Finding:
     served: Served = nearest
     if least > threshold:
         served = WrongPatch()
-    elif isinstance(nearest, AsLocked) and next_least < MARGIN * least:
+    elif isinstance(nearest, AsLocked) and next_least <= MARGIN * least:
         served = Unclear(Doubt.TOO_CLOSE)
     elif isinstance(nearest, AsLocked) and counts in (Counts.WITHOUT_PREFIX, Counts.OTHER):
         served = Unclear(Doubt.COUNTS_DENY)

@@ -34,7 +34,7 @@ _MAX_TEXT: Final = 16 * 1024 * 1024
 _MAX_ITEMS: Final = 4_000_000
 _TEXTS_KEPT: Final = ("general.architecture", "tokenizer.ggml.model", "tokenizer.chat_template")
 _TEMPLATES: Final = "tokenizer.chat_template."
-_ARRAYS_KEPT: Final = ("tokenizer.ggml.tokens", "tokenizer.ggml.token_type", "tokenizer.ggml.merges")
+_ARRAYS_KEPT: Final = tuple(f"tokenizer.ggml.{name}" for name in ("tokens", "token_type", "merges", "suppress_tokens"))
 
 
 @dataclass(frozen=True, slots=True)

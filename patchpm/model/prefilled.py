@@ -156,4 +156,6 @@ class Openings:
 def _state(model: nn.Module) -> Hashable:
     """What the numbers in a cache depend on, as far as it can be seen without reading the weights."""
     tensors = [*model.parameters(), *embedding_of(model).buffers()]
-    return tuple((id(t), 0 if t.is_inference() else cast("Any", t)._version, t.dtype, t.device) for t in tensors)
+    return tuple(
+        (id(t), t.data_ptr(), 0 if t.is_inference() else cast("Any", t)._version, t.dtype, t.device) for t in tensors
+    )

@@ -48,13 +48,15 @@ class Shape:
     scores: bool = False
     extra: dict[str, Any] = field(default_factory=dict)
     """More tensors."""
+    architecture: str = "llama"
+    suppressed: tuple[int, ...] = ()
 
 
 def write(path: Path, shape: Shape | None = None) -> Path:
     """Write the model."""
     shape = shape or Shape()
     model, tokenizer = tiny.llama(tied=shape.tied, padded=shape.padded), tiny.tokenizer()
-    writer = gguf.GGUFWriter(path, "llama")
+    writer = gguf.GGUFWriter(path, shape.architecture)
     config = model.config
     writer.add_name("tiny")
     writer.add_context_length(512)
@@ -99,6 +101,8 @@ def _add_tokenizer(writer: Any, tokenizer: Any, shape: Shape) -> None:
     writer.add_unk_token_id(tokenizer.unk_token_id)
     writer.add_pad_token_id(tokenizer.pad_token_id)
     writer.add_add_bos_token(False)
+    if shape.suppressed:
+        writer.add_array("tokenizer.ggml.suppress_tokens", list(shape.suppressed))
     for name, template in shape.templates.items():
         writer.add_string("tokenizer.chat_template" + (f".{name}" if name else ""), template)
 

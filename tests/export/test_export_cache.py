@@ -9,10 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from patchpm.atomic_write import TEMPORARY_SUFFIX
 from patchpm.errors import CannotError
-from patchpm.export.export_cache import ExportCache
+from patchpm.export.export_cache import ExportCache, digest_of_folder, digest_of_gguf
 from patchpm.model.loaded import PatchSet
 from patchpm.patch.digest import Digest
+from tests.export import gguf_model
+from tests.export.exports import change, write_base
+from tests.export.gguf_model import Shape
 from tests.model import tiny
 
 BASE = Digest.of(b"base")
@@ -41,7 +45,7 @@ class Exporter:
 
 def test_the_same_set_is_exported_once_even_by_two_at_once(tmp_path: Path) -> None:
     write, found = Exporter(), patches("acme/one")
-    caches = [ExportCache(tmp_path, BASE, "hf", write) for _ in range(2)]
+    caches = [ExportCache(tmp_path, lambda: BASE, "hf", write) for _ in range(2)]
     with ThreadPoolExecutor(2) as pool:
         first, second = pool.map(lambda cache: cache.get(found), caches)
     assert first == second
@@ -52,10 +56,10 @@ def test_the_same_set_is_exported_once_even_by_two_at_once(tmp_path: Path) -> No
 def test_another_set_base_or_form_is_another_export(tmp_path: Path) -> None:
     write, found = Exporter(), patches("acme/one")
     paths = {
-        ExportCache(tmp_path, BASE, "hf", write).get(found),
-        ExportCache(tmp_path, BASE, "hf", write).get(patches("acme/other")),
-        ExportCache(tmp_path, Digest.of(b"other"), "hf", write).get(found),
-        ExportCache(tmp_path, BASE, "gguf", write).get(found),
+        ExportCache(tmp_path, lambda: BASE, "hf", write).get(found),
+        ExportCache(tmp_path, lambda: BASE, "hf", write).get(patches("acme/other")),
+        ExportCache(tmp_path, lambda: Digest.of(b"other"), "hf", write).get(found),
+        ExportCache(tmp_path, lambda: BASE, "gguf", write).get(found),
     }
     assert len(paths) == 4
 
@@ -66,5 +70,26 @@ def test_an_export_that_fails_is_made_the_next_time(tmp_path: Path) -> None:
 
     found = patches("acme/one")
     with pytest.raises(CannotError, match="disk-full"):
-        ExportCache(tmp_path, BASE, "hf", full).get(found)
-    assert ExportCache(tmp_path, BASE, "hf", Exporter()).get(found).exists()
+        ExportCache(tmp_path, lambda: BASE, "hf", full).get(found)
+    assert ExportCache(tmp_path, lambda: BASE, "hf", Exporter()).get(found).exists()
+
+
+def test_what_a_killed_export_left_is_cleared_away(tmp_path: Path) -> None:
+    found, cache = patches("acme/one"), ExportCache(tmp_path, lambda: BASE, "hf", Exporter())
+    left = cache.path(found).parent / f".model.0123{TEMPORARY_SUFFIX}"
+    left.mkdir(parents=True)
+    cache.get(found)
+    assert not left.exists()
+
+
+def test_another_configuration_of_the_same_weights_is_another_base(tmp_path: Path) -> None:
+    base = write_base(tmp_path / "base", tiny.llama())
+    before = digest_of_folder(base.folder, BASE)
+    change(base.folder / "config.json", rms_norm_eps=0.5)
+    assert digest_of_folder(base.folder, BASE) != before
+
+
+def test_another_template_in_the_same_gguf_is_another_base(tmp_path: Path) -> None:
+    one = gguf_model.write(tmp_path / "one.gguf")
+    other = gguf_model.write(tmp_path / "other.gguf", Shape(templates={"": tiny.CHATML + " "}))
+    assert digest_of_gguf(one, BASE) != digest_of_gguf(other, BASE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 from patchpm.errors import CannotError, IntegrityError, PatchpmError, UsageError
 from patchpm.export.patched_gguf import place_in_gguf, write_patched_gguf
 from patchpm.model.causal_lm import encode
+from patchpm.patch.digest import Digest
 from tests.export import gguf_model
 from tests.export.gguf_model import Shape
 from tests.model import reference, tiny
@@ -204,3 +206,46 @@ def test_a_type_that_the_library_cannot_read_is_told(tmp_path: Path) -> None:
     with pytest.raises(CannotError) as caught, (tmp_path / "target").open("w+b") as target:
         write_pieces([Requantised(0, 36, "Q1_0")], tmp_path / "source", target, digest=True)
     assert caught.value.code == "type-unsupported"
+
+
+def test_tokens_that_the_stock_file_suppresses_stay_suppressed(tmp_path: Path) -> None:
+    done = gguf_model.patched(tmp_path, Shape(suppressed=(5, 6)))
+    metadata, _ = gguf_model.read(done.path)
+    assert list(metadata["tokenizer.ggml.suppress_tokens"]) == [5, 6, *range(TOKENS, TOKENS + len(done.names))]
+
+
+def test_a_model_that_scales_its_embedding_is_refused(tmp_path: Path) -> None:
+    stock = gguf_model.write(tmp_path / "stock.gguf", Shape(architecture="gemma3"))
+    folder = tmp_path / "base"
+    tiny.tokenizer().save_pretrained(folder)
+    place = place_in_gguf(stock, gguf_model.patch_set(stock), folder=folder)
+    with pytest.raises(CannotError, match="model-unsupported"):
+        write_patched_gguf(place, tmp_path / "out.gguf", Digest.of(b""))
+    assert not (tmp_path / "out.gguf").exists()
+
+
+@pytest.mark.parametrize("others", [{"": tiny.CHATML}, {}])
+def test_a_template_that_hides_behind_the_default_one_is_refused(tmp_path: Path, others: dict[str, str]) -> None:
+    stock = gguf_model.write(tmp_path / "stock.gguf", Shape(templates={**others, "default": tiny.CHATML}))
+    (patch,) = gguf_model.patch_set(stock).patches
+    unpinned = replace(patch, base=replace(patch.base, template=None))
+    with pytest.raises(IntegrityError, match="malformed-gguf"):
+        place_in_gguf(stock, gguf_model.patch_set(stock, unpinned))
+
+
+def test_rows_that_the_file_cannot_hold_are_refused(tmp_path: Path) -> None:
+    stock = gguf_model.write(tmp_path / "stock.gguf", Shape(embedding="F16"))
+    (patch,) = gguf_model.patch_set(stock).patches
+    place = place_in_gguf(stock, gguf_model.patch_set(stock, replace(patch, rows=patch.rows * 1e6)))
+    with pytest.raises(CannotError, match="rows-too-large"):
+        write_patched_gguf(place, tmp_path / "out.gguf", Digest.of(b""))
+
+
+@pytest.mark.parametrize("delta", ["stock.gguf", "out.gguf"])
+def test_a_delta_is_never_written_over_a_model(tmp_path: Path, delta: str) -> None:
+    stock = gguf_model.write(tmp_path / "stock.gguf")
+    before = stock.read_bytes()
+    place = place_in_gguf(stock, gguf_model.patch_set(stock))
+    with pytest.raises(UsageError, match="same-file"):
+        write_patched_gguf(place, tmp_path / "out.gguf", Digest.of(b""), delta=tmp_path / delta)
+    assert stock.read_bytes() == before

@@ -172,3 +172,30 @@ def test_json_that_nobody_could_mean_is_refused(base: Base, tmp_path: Path) -> N
     (base.folder / "config.json").write_text(text[:-1] + ', "hidden_size": 8}')
 
     refused(base, tmp_path / "out", "malformed-config")
+
+
+@pytest.mark.parametrize("name", ["../../outside", "/tmp/outside", "a b", ""])
+def test_path_traversal_by_the_name_of_a_template(tmp_path: Path, name: str) -> None:
+    base = write_base(tmp_path / "base", tiny.llama())
+    (base.folder / "chat_template.jinja").unlink(missing_ok=True)
+    (base.folder / "additional_chat_templates").mkdir()
+    entries = [{"name": one, "template": tiny.CHATML} for one in ("default", "tool_use", name)]
+    change(base.folder / "tokenizer_config.json", chat_template=entries)
+    unpinned = [replace(one, base=replace(one.base, template=None)) for one in base.patches.patches]
+    base.patches = PatchSet("system-start", tuple(unpinned))
+
+    refused(base, tmp_path / "out", "malformed-tokenizer")
+
+
+def test_suppressed_tokens_that_are_no_list_are_refused(base: Base, tmp_path: Path) -> None:
+    (base.folder / "generation_config.json").write_text('{"suppress_tokens": 5}')
+
+    refused(base, tmp_path / "out", "malformed-config")
+
+
+def test_half_a_character_in_the_configuration_stays_what_it_was(base: Base, tmp_path: Path) -> None:
+    change(base.folder / "config.json", note="\ud800")
+
+    base.export(tmp_path / "out")
+
+    assert json.loads((tmp_path / "out/config.json").read_text())["note"] == "\ud800"

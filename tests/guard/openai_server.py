@@ -33,11 +33,15 @@ class Server:
     most_logprobs: int = 20
     """What it refuses to give more of; 0 where it passes `logprobs` over, as `transformers serve` does."""
     with_bytes: bool = True
+    likely: int | None = None
+    """Tokens that can come at all; of the others it says -9999, as engines do that cut before they count."""
     recorded: dict[str, bytes] = field(default_factory=dict)
     """Answers by the last user message, which it gives in place of its own."""
     padding: int = 0
     """Bytes of nonsense in each answer."""
     delay: float = 0.0
+    drips: bool = False
+    """Whether headers come, one twenty a second, and never end."""
     statement: Serving | None = None
     signer: PrivateKey | None = None
     needs_key: str | None = None
@@ -96,6 +100,9 @@ class Server:
             def _send(self, status: int, body: Any) -> None:
                 data = body if isinstance(body, bytes) else json.dumps(body).encode()
                 self.send_response(status)
+                while server.drips:
+                    self.wfile.write(b"X-More: 1\r\n")
+                    time.sleep(0.05)
                 self.send_header("Content-Length", str(len(data)))
                 self.end_headers()
                 self.wfile.write(data)
@@ -149,8 +156,10 @@ class Server:
 
     def _first_token(self, logits: torch.Tensor, top: int) -> dict[str, Any]:
         best = torch.log_softmax(logits.float(), -1).topk(top)
-        found = []
+        found: list[dict[str, Any]] = []
         for token, value in zip(best.indices.tolist(), best.values.tolist(), strict=True):
             text = self._tokenizer.decode([token])
-            found.append({"token": text, "logprob": value, "bytes": list(text.encode()) if self.with_bytes else None})
+            never = self.likely is not None and len(found) >= self.likely
+            logprob = -9999.0 if never else value
+            found.append({"token": text, "logprob": logprob, "bytes": list(text.encode()) if self.with_bytes else None})
         return {**found[0], "top_logprobs": found}

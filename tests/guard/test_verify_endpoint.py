@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -143,3 +144,20 @@ def test_an_api_key_is_sent(locked: Locked) -> None:
 def test_an_api_key_does_not_go_over_a_network_in_the_clear() -> None:
     with pytest.raises(UsageError):
         Endpoint("http://example.org", key="secret")
+
+
+def test_one_token_that_alone_can_come_is_no_proof(locked: Locked) -> None:
+    assert not found(locked, Server(likely=1, counts=None)).right
+
+
+def test_slowloris_a_server_that_drips_headers_is_given_up(locked: Locked) -> None:
+    began = time.monotonic()
+    with Server(locked.patches, drips=True).running() as url, pytest.raises(NetworkError, match="unreachable"):
+        Endpoint(url, seconds=1).find(locked.reference)
+    assert time.monotonic() - began < 20
+
+
+@pytest.mark.parametrize(("url", "key"), [("http://[::1", None), ("https://host", "key\n"), ("https://host", "ключ")])
+def test_an_address_or_a_key_that_no_request_can_carry_is_refused(url: str, key: str | None) -> None:
+    with pytest.raises(UsageError, match="invalid-endpoint"):
+        Endpoint(url, key=key)
