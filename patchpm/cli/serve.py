@@ -194,6 +194,7 @@ def _serve(options: Options, load: Load, own: OwnEngineOf | None, host: str, por
             proxy_headers=False,
             timeout_keep_alive=30,
             timeout_graceful_shutdown=_LAST_SECONDS,
+            http="h11",  # unlike httptools, it bounds the size of headers
             lifespan="on",
         )
         _run(Server(config), opened, own)

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 
+from patchpm.gateway.engine_client import fetch
 from patchpm.gateway.guarding import Guarding, Policy
 from patchpm.gateway.injection import Injection
+from patchpm.gateway.refusal import RefusedError
 from patchpm.gateway.relay import CHAT
 from patchpm.gateway.roster import Roster
 from patchpm.gateway.upstreams import Upstream
@@ -46,9 +48,9 @@ class Admission:
     async def __call__(self, upstream: Upstream) -> str | None:
         """Look at one engine; all of it where it is new or was lost, else its health and what the guard is due."""
         try:
-            async with self._client.get(upstream.url + "/health", timeout=_PATIENCE) as answer:
-                if answer.status != 200:
-                    return f"its /health says {answer.status}"
+            status, _ = await fetch(self._client, upstream.url + "/health", _PATIENCE)
+            if status != 200:
+                return f"its /health says {status}"
             back = not upstream.ready
             if back:
                 upstream.models = await self._models(upstream)
@@ -59,7 +61,7 @@ class Admission:
                 if why is not None:
                     return why
             return await self._guarding.look(upstream, self._roster().guarded, anew=back)
-        except (aiohttp.ClientError, ConnectionError, TimeoutError) as error:
+        except (aiohttp.ClientError, ConnectionError, TimeoutError, RefusedError) as error:
             return "it does not answer in time" if isinstance(error, TimeoutError) else str(error)[:200]
         except (ValueError, KeyError, TypeError) as error:
             return f"it does not answer as an engine: {type(error).__name__}"
@@ -67,15 +69,14 @@ class Admission:
     async def _models(self, upstream: Upstream) -> tuple[str, ...]:
         if upstream.called is not None:
             return (upstream.called,)
-        async with self._client.get(upstream.url + "/v1/models", timeout=_PATIENCE) as answer:
-            answer.raise_for_status()
-            found = await answer.json(content_type=None)
+        _, body = await fetch(self._client, upstream.url + "/v1/models", _PATIENCE)
+        found = json.loads(body)
         return tuple(str(model["id"]) for model in found["data"] if not model.get("parent"))
 
     async def _version(self, upstream: Upstream) -> str:
         """What it says that it is, for people; not every engine does."""
-        async with self._client.get(upstream.url + "/version", timeout=_PATIENCE) as answer:
-            found = await answer.json(content_type=None) if answer.status == 200 else {}
+        status, body = await fetch(self._client, upstream.url + "/version", _PATIENCE)
+        found = json.loads(body) if status == 200 else {}
         return str(found.get("version", ""))[:80] if isinstance(found, dict) else ""
 
     async def _proven(self, upstream: Upstream) -> str | None:
@@ -97,17 +98,11 @@ class Admission:
         expected = await asyncio.to_thread(injection.expected, request)
         if expected is None:
             return None  # the template takes no such conversation
-        headers = {"content-type": "application/json"}
-        async with self._client.post(
-            upstream.url + CHAT,
-            data=injection.body(upstream.addressed(request)),
-            headers=headers,
-            timeout=_PROBE_PATIENCE,
-        ) as answer:
-            text = await answer.text()
-        if answer.status != 200:
-            return f"it refuses a request with patches ({answer.status}): {text[:200]}"
-        found = json.loads(text)["usage"]["prompt_tokens"]
+        data = injection.body(upstream.addressed(request))
+        status, body = await fetch(self._client, upstream.url + CHAT, _PROBE_PATIENCE, data)
+        if status != 200:
+            return f"it refuses a request with patches ({status}): {body[:200].decode(errors='replace')}"
+        found = json.loads(body)["usage"]["prompt_tokens"]
         if found != expected:
             return f"it counts {found} prompt tokens where {expected} are right: it needs the template of this gateway"
         return None

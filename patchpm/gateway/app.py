@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from typing import Any, Final
 
 import aiohttp
 from starlette.exceptions import HTTPException
@@ -13,13 +13,17 @@ from starlette.routing import BaseRoute, Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
-from patchpm.gateway.exchange import Exchange
+from patchpm.gateway import guarding
+from patchpm.gateway.engine_client import fetch
+from patchpm.gateway.exchange import Exchange, StuckError
 from patchpm.gateway.metrics import CONTENT_TYPE
 from patchpm.gateway.own_statement import own_statement
 from patchpm.gateway.refusal import RefusedError, engine_failed, not_served
 from patchpm.gateway.relay import CHAT, relay_chat
 from patchpm.gateway.site import Site
 from patchpm.json_log import GATEWAY_LOG as LOG
+
+_PATIENCE: Final = aiohttp.ClientTimeout(total=10, sock_connect=2)
 
 Handler = Callable[[Site, Exchange], Awaitable[None]]
 Open = Callable[[], AbstractAsyncContextManager[Site]]
@@ -73,10 +77,21 @@ class _Edge:
             await self._router(scope, receive, send)
             return
         assert self._site is not None
-        exchange = Exchange(scope, receive, send)
+        exchange = Exchange(scope, receive, send, self._site.limits.reading)
         scope["patchpm.site"], scope["patchpm.exchange"] = self._site, exchange
         try:
+            with suppress(StuckError):
+                await self._answered(scope, receive, send, exchange)
+        finally:
+            route = getattr(scope.get("route"), "path", "none")
+            self._site.metrics.answered(route, exchange.status or 499, exchange.first_byte)
+            _log(scope, exchange)
+
+    async def _answered(self, scope: Scope, receive: Receive, send: Send, exchange: Exchange) -> None:
+        try:
             await self._router(scope, receive, send)
+        except StuckError:
+            raise
         except RefusedError as error:
             await exchange.refuse(error)
         except HTTPException:
@@ -84,10 +99,6 @@ class _Edge:
         except Exception:  # the one place where a bug becomes an answer, and a traceback in the log
             LOG.exception("failed", extra={"fields": {"id": exchange.id}})
             await exchange.refuse(RefusedError(500, "internal", f"Internal error; its id is {exchange.id}"))
-        finally:
-            route = getattr(scope.get("route"), "path", "none")
-            self._site.metrics.answered(route, exchange.status or 499, exchange.first_byte)
-            _log(scope, exchange)
 
 
 async def _unknown(scope: Scope, receive: Receive, send: Send) -> None:
@@ -119,11 +130,12 @@ async def _version(site: Site, exchange: Exchange) -> None:
 
 async def _fetched(site: Site, url: str) -> bytes:
     try:
-        async with site.client.get(url) as answer:
-            answer.raise_for_status()
-            return await answer.read()
+        status, body = await fetch(site.client, url, _PATIENCE)
     except (aiohttp.ClientError, ConnectionError, TimeoutError) as error:
         raise engine_failed(type(error).__name__) from None
+    if status != 200:
+        raise engine_failed(f"it answers {status}")
+    return body
 
 
 async def _health(site: Site, exchange: Exchange) -> None:
@@ -132,7 +144,7 @@ async def _health(site: Site, exchange: Exchange) -> None:
 
 
 async def _metrics(site: Site, exchange: Exchange) -> None:
-    page = site.metrics.page(site.upstreams.all, site.roster.current, site.guarding.metrics())
+    page = site.metrics.page(site.upstreams.all, site.roster.current, guarding.metrics(site.upstreams.all))
     await exchange.answer(200, page, kind=CONTENT_TYPE)
 
 

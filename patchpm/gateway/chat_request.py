@@ -20,6 +20,11 @@ _CUTS: Final = (
     "kv_transfer_params",  # may bring token ids that replace the conversation
     "ec_transfer_params",
     "mm_processor_kwargs",
+    "vllm_xargs",  # another way to give any of these
+)
+_FLAGS: Final = (
+    "add_special_tokens",
+    "echo",  # the same as prompt_logprobs
 )
 _TEMPLATE_NAMES: Final = frozenset({
     *("chat_template", "conversation", "messages", "tools", "documents"),
@@ -32,6 +37,7 @@ _TEMPLATE_NAMES: Final = frozenset({
     *("loop", "self", "caller", "varargs", "kwargs"),
 })  # fmt: skip
 """What a template must be given by the engine and nobody else."""
+_DEEPEST: Final = 100
 _TEXTS: Final = frozenset({"text", "input_text", "output_text", "refusal", "thinking"})
 
 
@@ -47,14 +53,11 @@ def read_chat_request(body: bytes) -> dict[str, Any]:
         raise malformed("The body is not JSON", code="invalid_json") from None
     if not isinstance(request, dict):
         raise malformed("The body is not a JSON object", code="invalid_json")
-    for field in _CUTS:
-        if request.get(field) is not None:
-            raise malformed(
-                f"{field} is not allowed here: it could change the patches", param=field, code="not_allowed"
-            )
-    if request.get("add_special_tokens"):
-        raise malformed("add_special_tokens is not allowed here", param="add_special_tokens", code="not_allowed")
-    _check_template_arguments(request.get("chat_template_kwargs"))
+    if _is_deep(request):
+        raise malformed(f"The body is nested more than {_DEEPEST} times", code="invalid_json")
+    if b"\\u" in body:
+        _check_whole_characters(request)
+    _check_fields(request)
     messages = request.get("messages")
     if not isinstance(messages, list) or not messages:
         raise malformed("messages must be a list of at least one message", param="messages")
@@ -76,6 +79,42 @@ def check_model(request: Mapping[str, Any], served: tuple[str, ...]) -> None:
     asked = request.get("model")
     if asked is not None and asked not in served:
         raise RefusedError(404, "model_not_found", f"The model {str(asked)[:200]!r} is not served here", param="model")
+
+
+def _is_deep(value: Any) -> bool:
+    """Whether it holds more levels of lists and objects than templates can be expected to walk through."""
+    level = [value]
+    for _ in range(_DEEPEST):
+        level = [
+            child
+            for item in level
+            for child in (item.values() if isinstance(item, dict) else item)
+            if isinstance(child, dict | list)
+        ]
+        if not level:
+            return False
+    return True
+
+
+def _check_whole_characters(request: Any) -> None:
+    """Refuse halves of characters, which JSON can escape and UTF-8 cannot write."""
+    try:
+        json.dumps(request, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise malformed("The body holds half a character", code="invalid_json") from None
+
+
+def _check_fields(request: Mapping[str, Any]) -> None:
+    """Refuse what could change the patches, or cut them off."""
+    for field in _CUTS:
+        if request.get(field) is not None:
+            raise malformed(
+                f"{field} is not allowed here: it could change the patches", param=field, code="not_allowed"
+            )
+    for flag in _FLAGS:
+        if request.get(flag):
+            raise malformed(f"{flag} is not allowed here", param=flag, code="not_allowed")
+    _check_template_arguments(request.get("chat_template_kwargs"))
 
 
 def _check_template_arguments(found: Any) -> None:
@@ -106,7 +145,8 @@ def _check_message(message: Any, place: str) -> None:
         kind = part.get("type")
         if kind == "prompt_embeds" or "prompt_embeds" in part:
             raise malformed(f"{place}: embeddings are not taken from clients", param="messages", code="embeds_refused")
-        if kind not in _TEXTS or not isinstance(part.get(kind if kind in ("refusal", "thinking") else "text"), str):
+        text = part.get(kind if kind in ("refusal", "thinking") else "text")
+        if not isinstance(kind, str) or kind not in _TEXTS or not isinstance(text, str):
             raise malformed(
                 f"{place}: content of type {str(kind)[:80]!r} is not supported: only text is counted here",
                 param="messages",

@@ -20,7 +20,7 @@ class BrokenStreamError(Exception):
 class EventStream:
     """Splits bytes into whole events, and keeps back the usage that the client did not ask for.
 
-    The end, `[DONE]`, is kept back as well: what comes last is said once the count is known.
+    The end, `[DONE]`, is kept back as well, with all that follows: what comes last is said once the count is known.
     """
 
     hide_usage: bool
@@ -31,7 +31,7 @@ class EventStream:
     """Whether the engine said that this is all."""
     failed: bool = False
     """Whether the engine said that it failed."""
-    _rest: bytes = field(default=b"")
+    _rest: bytearray = field(default_factory=bytearray)
 
     def feed(self, data: bytes) -> bytes:
         """What of the stream may be passed on now.
@@ -39,9 +39,14 @@ class EventStream:
         Raises:
             BrokenStreamError: For an event without an end.
         """
-        data = self._rest + data
-        end = max((data.rfind(mark) + len(mark) for mark in _ENDS if mark in data), default=0)
-        whole, self._rest = data[:end], data[end:]
+        if self.done:
+            return b""
+        seen = max(0, len(self._rest) - len(_ENDS[-1]) + 1)
+        self._rest += data
+        found = [(self._rest.rfind(mark, seen), len(mark)) for mark in _ENDS]
+        end = max((place + size for place, size in found if place >= 0), default=0)
+        whole = bytes(self._rest[:end])
+        del self._rest[:end]
         if len(self._rest) > _LONGEST_EVENT:
             raise BrokenStreamError("an event without an end")
         if b'"usage"' not in whole and b"[DONE]" not in whole and b'"error"' not in whole:
@@ -49,6 +54,8 @@ class EventStream:
         return b"".join(event for event in _events(whole) if self._passes(event))
 
     def _passes(self, event: bytes) -> bool:
+        if self.done:
+            return False
         text = event.strip()
         if text == _DONE:
             self.done = True

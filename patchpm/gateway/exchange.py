@@ -18,6 +18,10 @@ _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 Headers = Iterable[tuple[bytes, bytes]]
 
 
+class StuckError(Exception):
+    """The client does not read its answer, which ends here."""
+
+
 class Exchange:
     """A request being answered.
 
@@ -25,11 +29,13 @@ class Exchange:
         scope: Of the ASGI server.
         receive: The same.
         send: The same.
+        patience: Seconds that the client takes to read what waits for it, before its answer ends.
     """
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, patience: float) -> None:
         self._receive = receive
         self._send = send
+        self._patience = patience
         self._began = time.perf_counter()
         self.headers: dict[str, str] = {
             name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
@@ -96,10 +102,19 @@ class Exchange:
         await self._send({"type": "http.response.start", "status": status, "headers": all_headers})
 
     async def write(self, data: bytes, *, more: bool) -> None:
-        """Send some of the answer's body; waits while the client is slow."""
+        """Send some of the answer's body; waits while the client is slow.
+
+        Raises:
+            StuckError: Where it reads nothing at all.
+        """
         if self.first_byte is None:
             self.first_byte = self.seconds
-        await self._send({"type": "http.response.body", "body": data, "more_body": more})
+        try:
+            async with asyncio.timeout(self._patience):
+                await self._send({"type": "http.response.body", "body": data, "more_body": more})
+        except TimeoutError:
+            self.notes["client"] = "does not read"
+            raise StuckError from None
 
     async def answer(self, status: int, body: bytes, headers: Headers = (), kind: str = "application/json") -> None:
         """Send a whole answer."""

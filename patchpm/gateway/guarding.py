@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -38,7 +38,7 @@ _AGAIN: Final = timedelta(seconds=30)
 
 @dataclass(eq=False)
 class Guarding:
-    """What is known of every engine with every guarded set.
+    """Probes engines with every guarded set; what it finds is kept with the engine.
 
     Args:
         client: Talks to the engines.
@@ -49,7 +49,6 @@ class Guarding:
     client: ClientSession
     policy: Policy
     every: timedelta
-    _watches: dict[tuple[str, Digest], Watch] = field(default_factory=dict)
 
     async def look(self, upstream: Upstream, sets: Sequence[Guarded], *, anew: bool) -> str | None:
         """Probe an engine with every set that is due.
@@ -62,6 +61,8 @@ class Guarding:
         Returns:
             Why it gets no requests, or None.
         """
+        due = {guarded.set for guarded in sets}
+        upstream.watches = {which: watch for which, watch in upstream.watches.items() if which in due}
         for guarded in sets:
             watch = self._watch(upstream, guarded)
             if self._is_due(watch) or (anew and watch.last is not None and watch.last.finding.right):
@@ -70,30 +71,11 @@ class Guarding:
                 return f"the guard found it {_shown(watch.last.finding)} with set {guarded.set}"
         return None
 
-    def last(self, which: Digest) -> Checked | None:
-        """The worst finding of a set among all engines, and the latest of those that are as bad."""
-        found = [watch.last for (_, key), watch in self._watches.items() if key == which and watch.last is not None]
-        return max(found, key=lambda checked: (not checked.finding.right, checked.at), default=None)
-
-    def forget(self, upstreams: Iterable[Upstream]) -> None:
-        """Keep only what is known of these engines."""
-        urls = {upstream.url for upstream in upstreams}
-        self._watches = {key: watch for key, watch in self._watches.items() if key[0] in urls}
-
-    def metrics(self) -> list[tuple[str, dict[str, str], float]]:
-        """Values for Prometheus: name, labels, value; see `Watch.metrics`."""
-        return [
-            (name, {**labels, "engine": url}, value)
-            for (url, _), watch in self._watches.items()
-            for name, labels, value in watch.metrics()
-        ]
-
     def _watch(self, upstream: Upstream, guarded: Guarded) -> Watch:
-        key = (upstream.url, guarded.set)
-        known = self._watches.get(key)
+        known = upstream.watches.get(guarded.set)
         if known is None or known.reference is not guarded.reference:
             known = Watch(guarded.reference, self._ask(upstream, guarded.injection), policy=GuardPolicy(self.policy))
-            self._watches[key] = known
+            upstream.watches[guarded.set] = known
         return known
 
     def _is_due(self, watch: Watch) -> bool:
@@ -109,7 +91,7 @@ class Guarding:
             headers = {"content-type": "application/json"}
             try:
                 async with self.client.post(
-                    upstream.url + CHAT, data=sent, headers=headers, timeout=_PATIENCE
+                    upstream.url + CHAT, data=sent, headers=headers, timeout=_PATIENCE, allow_redirects=False
                 ) as answer:
                     found = bytearray()
                     async for data in answer.content.iter_any():
@@ -121,6 +103,23 @@ class Guarding:
                 raise ConnectionError(str(error)[:200]) from error
 
         return ask
+
+
+def last(upstreams: Iterable[Upstream], which: Digest) -> Checked | None:
+    """The worst finding of a set among these engines, and the latest of those that are as bad."""
+    watches = [upstream.watches[which] for upstream in upstreams if which in upstream.watches]
+    found = [watch.last for watch in watches if watch.last is not None]
+    return max(found, key=lambda checked: (not checked.finding.right, checked.at), default=None)
+
+
+def metrics(upstreams: Iterable[Upstream]) -> list[tuple[str, dict[str, str], float]]:
+    """Values for Prometheus: name, labels, value; see `Watch.metrics`."""
+    return [
+        (name, {**labels, "engine": upstream.url}, value)
+        for upstream in upstreams
+        for watch in upstream.watches.values()
+        for name, labels, value in watch.metrics()
+    ]
 
 
 def _log(upstream: Upstream, guarded: Guarded, checked: Checked) -> None:

@@ -27,6 +27,8 @@ from patchpm.patch.digest import Digest
 
 _QUIET: Final = 2.0
 """Seconds without a request after which an engine that was replaced is stopped."""
+_LONGEST_DRAIN: Final = 3600.0
+"""Seconds that an answer of an engine that was replaced may still take."""
 _LONGEST_PAUSE: Final = 60.0
 
 Export = Callable[[PatchSet], Path]
@@ -117,9 +119,10 @@ class OwnEngine:
 
     async def _retire(self, old: _Serving) -> None:
         """Let an engine finish what it was asked, and stop it."""
-        quiet = 0.0
-        while quiet < _QUIET:
+        quiet = waited = 0.0
+        while quiet < _QUIET and waited < _LONGEST_DRAIN:
             await asyncio.sleep(_QUIET / 4)
+            waited += _QUIET / 4
             quiet = 0.0 if old.upstream.in_flight else quiet + _QUIET / 4
         await self._stop(old.engine)
         LOG.info("engine retired", extra={"fields": {"engine": old.engine.url, "set": str(old.set)}})
@@ -138,6 +141,9 @@ class OwnEngine:
                 again = await self._started(serving.roster, serving.set, serving.path)
             except PatchpmError as error:
                 LOG.error("engine not started", extra={"fields": {"code": error.code, "what": error.what}})
+                continue
+            except Exception:  # a bug, or a full disk: whoever looks after the engine must not stop trying
+                LOG.exception("engine not started")
                 continue
             if self._serving is serving:
                 self._take_over(again)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from patchpm.gateway.guarding import last
 from patchpm.gateway.refusal import malformed
 from patchpm.gateway.roster import Tenant
 from patchpm.gateway.site import Site
@@ -25,14 +26,14 @@ def own_statement(site: Site, tenant: Tenant, nonce: str | None) -> bytes:
     if nonce is not None and not is_nonce(nonce):
         raise malformed("nonce must be 1 to 128 letters, digits, - and _", param="nonce")
     patches = tenant.injection.patches
-    last = site.guarding.last(patches.digest)
+    checked = last(site.upstreams.all, patches.digest)
     engines = {upstream.version for upstream in site.upstreams.ready if upstream.version}
     serving = Serving(
         base=Digest.parse(site.roster.current.base),
         anchor=patches.anchor,
         patches=tuple(ServedPatch(one.name, one.version, one.digest) for one in patches.patches),
         engine=", ".join(sorted(engines)) or "unknown",
-        fingerprint=None if last is None else Fingerprinted.of(last.finding, last.at),
+        fingerprint=None if checked is None else Fingerprinted.of(checked.finding, checked.at),
         time=datetime.now(UTC),
         nonce=nonce,
     )

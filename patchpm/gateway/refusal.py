@@ -67,6 +67,11 @@ def engine_failed(why: str) -> RefusedError:
     return RefusedError(502, "engine_failed", f"The engine that worked on this request failed: {why}")
 
 
+def engine_silent() -> RefusedError:
+    """The engine took too long, which says nothing about what else it works on."""
+    return RefusedError(504, "engine_silent", "The engine did not answer in time")
+
+
 def no_engine() -> RefusedError:
     """There is nobody to work on it."""
     return RefusedError(503, "no_engine", "No engine is ready for this request", headers={"Retry-After": "2"})

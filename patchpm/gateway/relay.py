@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
@@ -11,9 +12,10 @@ from typing import TYPE_CHECKING, Any, Final
 import aiohttp
 
 from patchpm.gateway.chat_request import check_model, read_chat_request
+from patchpm.gateway.engine_client import whole
 from patchpm.gateway.event_stream import BrokenStreamError, EventStream
 from patchpm.gateway.exchange import Exchange, Headers
-from patchpm.gateway.refusal import RefusedError, engine_failed, wrong_count
+from patchpm.gateway.refusal import RefusedError, engine_failed, engine_silent, wrong_count
 from patchpm.gateway.roster import Tenant
 from patchpm.gateway.site import Site
 from patchpm.gateway.upstreams import Upstream
@@ -36,6 +38,8 @@ class _MovedError(Exception):
     """The engines have gone on to another patch set since the request was made ready; it is made ready again."""
 
 
+_LAST_WORD: Final = 1.0
+"""Seconds that an engine has to end an answer after it said that this was all."""
 _BROKEN: Final = (aiohttp.ClientError, ConnectionError, TimeoutError, BrokenStreamError)
 
 
@@ -53,8 +57,8 @@ async def relay_chat(site: Site, exchange: Exchange) -> None:
         raise RefusedError(415, "unsupported_media_type", "The body must be application/json")
     if exchange.headers.get("content-encoding", "identity") != "identity":
         raise RefusedError(415, "unsupported_encoding", "The body must not be compressed")
-    request = read_chat_request(await exchange.body(limits.body, limits.silence, limits.upload))
-    work = asyncio.ensure_future(_chat(site, exchange, key, request))
+    body = await exchange.body(limits.body, limits.silence, limits.upload)
+    work = asyncio.ensure_future(_chat(site, exchange, key, read_chat_request(body), len(body)))
     gone = asyncio.ensure_future(exchange.gone())
     try:
         await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
@@ -69,21 +73,22 @@ async def relay_chat(site: Site, exchange: Exchange) -> None:
         await asyncio.gather(work, gone, return_exceptions=True)
 
 
-async def _chat(site: Site, exchange: Exchange, key: str | None, request: dict[str, Any]) -> None:
+async def _chat(site: Site, exchange: Exchange, key: str | None, request: dict[str, Any], size: int) -> None:
     """Answer with the patches that hold once the whole request is there."""
     while True:
         with contextlib.suppress(_MovedError):
-            await _Chat(site, exchange, site.roster.current.tenant_of(key), request).run()
+            await _Chat(site, exchange, site.roster.current.tenant_of(key), request, size).run()
             return
 
 
 class _Chat:
     """One chat completion of one tenant."""
 
-    def __init__(self, site: Site, exchange: Exchange, tenant: Tenant, request: dict[str, Any]) -> None:
+    def __init__(self, site: Site, exchange: Exchange, tenant: Tenant, request: dict[str, Any], size: int) -> None:
         self._site = site
         self._exchange = exchange
         self._injection = tenant.injection
+        self._size = size
         patches = tenant.injection.patches
         self._headers: Headers = [
             (b"x-patchpm-set", str(patches.digest).encode()),
@@ -98,7 +103,7 @@ class _Chat:
 
     async def run(self) -> None:
         body = self._injection.body(self._request)
-        expecting = asyncio.ensure_future(asyncio.to_thread(self._injection.expected, self._request))
+        expecting = self._site.counting.expected(self._injection, self._request, self._size)
         try:
             if self._request.get("chat_template_kwargs") or self._request.get("documents"):
                 await expecting  # these can move the anchor, so the engine does not see them before they are checked
@@ -124,21 +129,28 @@ class _Chat:
                     ) as answer:
                         await self._deliver(answer, expecting)
                     return
+                except aiohttp.SocketTimeoutError:
+                    upstream.woken.set()  # one request that takes too long is not the end of an engine
+                    await self._broken(engine_silent())
+                    return
                 except _BROKEN as error:
                     why = _shown(error)
-                    self._site.upstreams.failed(upstream, why)
-                    if self._exchange.status:
-                        self._site.metrics.broken()
-                        await self._exchange.refuse(engine_failed(why))
-                        return
-                    # A request that an engine has read may be what it died of: one more engine gets it, not all.
+                    # A request that an engine has read may be what it died of: one more gets it, not all.
                     reached = not isinstance(error, aiohttp.ClientConnectorError)
-                    if sent and reached:
-                        self._site.metrics.broken()
-                        raise engine_failed(why) from None
+                    if not self._exchange.status and not sent and _was_closed(error):
+                        upstream.woken.set()  # an unused connection may have ended just now: it is asked once more
+                    else:
+                        self._site.upstreams.failed(upstream, why)
+                        tried.append(upstream)
+                    if self._exchange.status or (sent and reached):
+                        await self._broken(engine_failed(why))
+                        return
                     sent = sent or reached
-                    tried.append(upstream)
                     self._site.metrics.retried()
+
+    async def _broken(self, error: RefusedError) -> None:
+        self._site.metrics.broken()
+        await self._exchange.refuse(error)
 
     def _sent_headers(self) -> dict[str, str]:
         found = {name: self._exchange.headers[name] for name in _FORWARDED if name in self._exchange.headers}
@@ -149,15 +161,15 @@ class _Chat:
             (name.lower(), value) for name, value in answer.raw_headers if name.lower().decode("latin-1") not in _OURS
         ]
         headers += self._headers
-        expected = await expecting
         if answer.status < 400 and answer.content_type == "text/event-stream":
+            expected = await expecting
             await self._exchange.start(answer.status, headers)
             self._exchange.streams = True
             await self._stream(answer, expected)
             return
-        body = await _whole(answer, self._site.limits.answer)
+        body = await whole(answer, self._site.limits.answer)
         if answer.status < 400:
-            error = self._checked(expected, _counted(body))
+            error = self._checked(await expecting, _counted(body))
             if error is not None:
                 raise error
         await self._exchange.start(answer.status, [*headers, (b"content-length", str(len(body)).encode())])
@@ -169,13 +181,19 @@ class _Chat:
             passed = events.feed(data)
             if passed:
                 await self._exchange.write(passed, more=True)
+            if events.done:
+                break
         if not events.done and not events.failed:
             raise BrokenStreamError("its answer has no end")
-        error = None if events.failed else self._checked(expected, events.prompt_tokens)
+        unchecked = events.failed and events.prompt_tokens is None
+        error = None if unchecked else self._checked(expected, events.prompt_tokens)
         if error is not None:
             await self._exchange.refuse(error)
         else:
             await self._exchange.write(b"data: [DONE]\n\n" if events.done else b"", more=False)
+        with contextlib.suppress(*_BROKEN):  # a connection whose answer is at its end can be used again
+            async with asyncio.timeout(_LAST_WORD):
+                await answer.content.readany()
 
     def _checked(self, expected: int | None, found: int | None) -> RefusedError | None:
         """Hold what the engine counted against what it had to; what to answer where it is wrong."""
@@ -189,17 +207,6 @@ class _Chat:
         return wrong_count(expected, found) if self._site.policy == "fail" else None
 
 
-async def _whole(answer: ClientResponse, limit: int) -> bytes:
-    pieces: list[bytes] = []
-    size = 0
-    async for data in answer.content.iter_any():
-        size += len(data)
-        if size > limit:
-            raise RefusedError(502, "answer_too_large", f"The engine's answer is larger than {limit:,} bytes")
-        pieces.append(data)
-    return b"".join(pieces)
-
-
 def _counted(body: bytes) -> int | None:
     try:
         found: Any = json.loads(body)
@@ -208,6 +215,12 @@ def _counted(body: bytes) -> int | None:
     usage = found.get("usage") if isinstance(found, Mapping) else None
     count = usage.get("prompt_tokens") if isinstance(usage, Mapping) else None
     return count if isinstance(count, int) else None
+
+
+def _was_closed(error: BaseException) -> bool:
+    """Whether a connection ended before anything came back over it."""
+    reset = isinstance(error, OSError) and error.errno in (errno.ECONNRESET, errno.EPIPE)
+    return reset or isinstance(error, aiohttp.ServerDisconnectedError)
 
 
 def _shown(error: BaseException) -> str:

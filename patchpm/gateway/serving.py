@@ -15,6 +15,7 @@ from typing import Final
 import aiohttp
 
 from patchpm.gateway.admission import Admission
+from patchpm.gateway.counting import Counting
 from patchpm.gateway.guarding import Guarding, Policy
 from patchpm.gateway.metrics import Metrics
 from patchpm.gateway.roster import LiveRoster, Load, Roster
@@ -79,7 +80,10 @@ def opening(options: Options, load: Load, first: Roster) -> Callable[[], Abstrac
             guarding = Guarding(client, options.policy, options.probe_every)
             upstreams = Upstreams(Admission(client, lambda: live.current, options.policy, guarding))
             upstreams.swap(options.upstreams)
-            site = Site(live, upstreams, metrics, client, guarding, options.signer, options.policy, options.limits)
+            counting = Counting()
+            site = Site(
+                live, upstreams, metrics, client, counting, guarding, options.signer, options.policy, options.limits
+            )
             watch = None if options.watched is None else asyncio.create_task(_watch(options.watched, live))
             try:
                 with _reloading_on_hangup(live):
@@ -89,6 +93,7 @@ def opening(options: Options, load: Load, first: Roster) -> Callable[[], Abstrac
                 if watch is not None:
                     watch.cancel()
                 await upstreams.close()
+                counting.close()
 
     return opened
 
@@ -127,7 +132,7 @@ async def _watch(watched: Watched, live: LiveRoster) -> None:
             continue
         LOG.info("files changed")
         await live.reload()
-        seen = await asyncio.to_thread(_state, watched)
+        seen = found  # what changed during the reload is seen at the next look
 
 
 def _state(watched: Watched) -> tuple[tuple[str, int, int, int] | None, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from patchpm.gateway.counting import Counting
 from patchpm.gateway.guarding import Guarding, Policy
 from patchpm.gateway.metrics import Metrics
 from patchpm.gateway.roster import LiveRoster
@@ -29,6 +30,8 @@ class Limits:
     """Longest time without a byte of a request."""
     upload: float = 120.0
     """Longest time for a whole request."""
+    reading: float = 120.0
+    """Longest time that a client takes to read what waits for it, before its answer ends."""
     engine: float = 600.0
     """Longest time without a byte of an engine's answer."""
 
@@ -41,6 +44,7 @@ class Site:
     upstreams: Upstreams
     metrics: Metrics
     client: ClientSession
+    counting: Counting
     guarding: Guarding
     signer: PrivateKey
     """Signs what `/.well-known/patchpm` says."""

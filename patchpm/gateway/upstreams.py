@@ -7,12 +7,15 @@ import contextlib
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from patchpm.errors import UsageError
 from patchpm.gateway.refusal import no_engine
 from patchpm.json_log import GATEWAY_LOG as LOG
 from patchpm.patch.digest import Digest
+
+if TYPE_CHECKING:
+    from patchpm.guard.watch import Watch
 
 _PERIOD: Final = 2.0
 """Seconds between two looks at an engine."""
@@ -42,6 +45,10 @@ class Upstream:
     """As it says itself; empty where it does not."""
     turn: int = 0
     """When it was last given a request: of two with as much to do, the one that waited longer is next."""
+    losses: int = 0
+    """How often its connection broke."""
+    watches: dict[Digest, Watch] = field(default_factory=dict)
+    """What the guard knows of it, by set."""
     woken: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when it should be looked at now."""
 
@@ -128,6 +135,7 @@ class Upstreams:
         if upstream.ready:
             LOG.warning("engine lost", extra={"fields": {"engine": upstream.url, "why": why}})
         upstream.ready, upstream.why = False, why
+        upstream.losses += 1
         upstream.woken.set()
 
     async def _watch(self, upstream: Upstream) -> None:
@@ -140,11 +148,14 @@ class Upstreams:
                     await asyncio.sleep(_PAUSE)
 
     async def _look(self, upstream: Upstream) -> None:
+        losses = upstream.losses
         try:
             why = await self._check(upstream)
         except Exception as error:  # a bug in a check takes one engine out, and the watch goes on
             LOG.exception("check failed", extra={"fields": {"engine": upstream.url}})
             why = f"the check failed: {type(error).__name__}"
+        if upstream.losses != losses:
+            return  # it was lost meanwhile: who is there now was not looked at, and is looked at next
         fields = {"engine": upstream.url, "why": why}
         if why is None and not upstream.ready:
             LOG.info("engine ready", extra={"fields": fields})

@@ -166,7 +166,7 @@ def served(app: Any) -> Iterator[str]:
     opened = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     opened.bind(("127.0.0.1", 0))
     opened.listen(256)
-    server = Server(Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=2))
+    server = Server(Config(app, log_config=None, access_log=False, http="h11", timeout_graceful_shutdown=2))
     thread = threading.Thread(target=server.run, args=([opened],), daemon=True)
     thread.start()
     try:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import io
 import json
+import logging
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
 from urllib.parse import urlsplit
@@ -136,6 +138,9 @@ def test_template_arguments_that_move_the_system_text_away() -> None:
         {"prompt_logprobs": 1},
         {"prompt_embeds": "AAAA"},
         {"add_special_tokens": True},
+        {"echo": True},
+        {"echo": 1},
+        {"vllm_xargs": {"kv_transfer_params": "x"}},
     ],
 )
 def test_cutting_the_prefix_off(fields: dict[str, Any]) -> None:
@@ -240,6 +245,41 @@ def test_slowloris() -> None:
         assert gateway.chat().status == 200
 
 
+def test_headers_without_an_end() -> None:
+    with running(everybody(patch("acme/a"))) as gateway:
+        found = raw(gateway, b"GET /health HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 20_000)
+        assert b" 431 " in found.partition(b"\r\n")[0] or b" 400 " in found.partition(b"\r\n")[0]
+
+
+def test_long_prompts_hold_up_nobody_else() -> None:
+    long = [{"role": "user", "content": "a b c d e f g h i j k l m n o p " * 60_000}]
+    with running(everybody(patch("acme/a"))) as gateway, ThreadPoolExecutor(6) as pool:
+        flood = [pool.submit(gateway.chat, long) for _ in range(6)]
+        gateway.wait_for(lambda: len(gateway.engine.bodies) > 2)
+        assert gateway.chat().status == 200
+        assert not all(one.done() for one in flood)
+        assert {one.result().status for one in flood} == {200}
+
+
+def test_a_client_that_does_not_read() -> None:
+    with running(everybody(patch("acme/a")), limits=Limits(reading=0.5)) as gateway:
+        site = gateway.site
+        assert site is not None
+        gateway.engine.words = ("word " * 20_000,) * 400
+        body = json.dumps({"model": "base", "messages": HELLO, "stream": True}).encode()
+        head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+        parts = urlsplit(gateway.url)
+        with closing(socket.create_connection((parts.hostname or "", parts.port or 0), timeout=10)) as line:
+            line.sendall(head + body)
+            gateway.wait_for(lambda: any(_noted(record, "does not read") for record in gateway.records))
+            assert not sum(upstream.in_flight for upstream in site.upstreams.all)
+        assert gateway.engine.sent < 400
+
+
+def _noted(record: logging.LogRecord, client: str) -> bool:
+    return getattr(record, "fields", {}).get("client") == client
+
+
 @pytest.mark.parametrize(
     "headers",
     [
@@ -276,6 +316,12 @@ def test_headers_that_engines_obey() -> None:
         assert not {"x-data-parallel-rank", "cookie", "x-patchpm-set"} & seen.keys()
 
 
+def _deep_tools(depth: int) -> bytes:
+    parameters = b'{"x": ' * depth + b"1" + b"}" * depth
+    tools = b'[{"type": "function", "function": {"name": "f", "parameters": ' + parameters + b"}}]"
+    return b'{"messages": [{"role": "user", "content": "x"}], "tools": ' + tools + b"}"
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -288,6 +334,11 @@ def test_headers_that_engines_obey() -> None:
         b'{"messages": [{"role": "user", "content": "x"}], "tools": [{"function": 1}]}',
         b'{"messages": [{"role": "user", "content": "x"}], "stream_options": 1}',
         b'{"messages": [{"role": "user", "content": "x"}], "chat_template_kwargs": []}',
+        b'{"messages": [{"role": "user", "content": "half \\ud83d"}]}',
+        b'{"messages": [{"role": "user", "content": "x"}], "\\ud83d": 1}',
+        b'{"messages": [{"role": "user", "content": [{"type": ["text"], "text": "x"}]}]}',
+        b'{"messages": [{"role": "user", "content": [{"type": {}, "text": "x"}]}]}',
+        _deep_tools(900),
     ],
 )
 def test_bodies_that_are_no_requests(body: bytes) -> None:
@@ -296,6 +347,16 @@ def test_bodies_that_are_no_requests(body: bytes) -> None:
         assert answer.status == 400
         assert answer.error
         assert not gateway.engine.chats
+
+
+@pytest.mark.parametrize("depth", [900, 100_000])
+def test_arguments_of_a_call_that_are_nested_without_an_end(depth: int) -> None:
+    nested = '{"x": ' * depth + "1" + "}" * depth
+    call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": nested}}
+    with running(everybody(patch("acme/a"))) as gateway:
+        answer = gateway.chat([*HELLO, {"role": "assistant", "content": None, "tool_calls": [call]}])
+        assert (answer.status, answer.error) == (400, "invalid_json")
+        assert gateway.chat().status == 200
 
 
 def test_a_field_given_twice_is_one_field_to_gateway_and_engine_alike() -> None:

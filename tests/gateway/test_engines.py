@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import pytest
+
 from patchpm.gateway.engine_template import engine_template
-from tests.gateway.builders import Gateway, everybody, patch, running, served
+from patchpm.gateway.site import Limits
+from patchpm.gateway.upstreams import Upstream, Upstreams
+from tests.gateway.builders import Gateway, everybody, patch, running, running_before, served
 from tests.gateway.engine import Engine
+from tests.gateway.hanging_up import hanging_up
 from tests.model import tiny
 
 
@@ -48,6 +54,71 @@ def test_an_engine_that_cannot_be_reached_costs_no_request() -> None:
             gateway.wait_for(lambda: len(site.upstreams.ready) == 3)
         assert at_once(gateway, 6) == [200] * 6
         assert gateway.metric("patchpm_gateway_retries_total") >= 1
+
+
+def test_a_connection_that_the_engine_closed_meanwhile_costs_no_request_and_no_engine() -> None:
+    one = engine()
+    with (
+        served(one.app()) as url,
+        hanging_up(url, {1, 3}) as before,
+        running_before(everybody(patch("acme/a")), [before]) as gateway,
+    ):
+        gateway.wait_for(lambda: gateway.get("/health").status == 200)
+        assert [gateway.chat().status for _ in range(3)] == [200] * 3
+        assert not [record for record in gateway.records if record.msg == "engine lost"]
+
+
+def test_an_engine_that_hangs_up_twice_gets_no_third_try() -> None:
+    one = engine()
+    with (
+        served(one.app()) as url,
+        hanging_up(url, {1, 2}) as before,
+        running_before(everybody(patch("acme/a")), [before]) as gateway,
+    ):
+        gateway.wait_for(lambda: gateway.get("/health").status == 200)
+        assert (gateway.chat().error, len(one.chats)) == ("engine_failed", 0)
+        gateway.wait_for(lambda: gateway.get("/health").status == 200)
+        assert gateway.chat().status == 200
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_request_that_takes_too_long_ends_and_its_engine_goes_on(stream: bool) -> None:
+    with running(everybody(patch("acme/a")), engine(), limits=Limits(engine=0.5)) as gateway:
+        gateway.engine.pause = 2
+        answer = gateway.chat(stream=stream)
+        if stream:
+            assert (answer.status, answer.events[-1]["error"]["code"]) == (200, "engine_silent")
+        else:
+            assert (answer.status, answer.error) == (504, "engine_silent")
+        gateway.engine.pause = 0
+        assert gateway.chat().status == 200
+        assert not [record for record in gateway.records if record.msg == "engine lost"]
+
+
+def test_an_engine_lost_while_it_is_looked_at_is_looked_at_again_before_it_serves() -> None:
+    looks: list[asyncio.Event] = []
+
+    async def check(upstream: Upstream) -> None:
+        looks.append(asyncio.Event())
+        await looks[-1].wait()
+
+    async def look_lose_and_look_again() -> None:
+        upstreams = Upstreams(check)
+        upstreams.swap(["http://127.0.0.1:1"])
+        await asyncio.sleep(0.01)
+        upstreams.failed(upstreams.all[0], "its connection broke")
+        looks[0].set()
+        await asyncio.sleep(0.01)
+        assert not upstreams.ready
+        async with asyncio.timeout(10):
+            while len(looks) < 2:
+                await asyncio.sleep(0.01)
+            looks[1].set()
+            while not upstreams.ready:
+                await asyncio.sleep(0.01)
+        await upstreams.close()
+
+    asyncio.run(look_lose_and_look_again())
 
 
 def test_a_request_that_an_engine_dies_of_kills_at_most_one_more() -> None:

@@ -12,7 +12,7 @@ import pytest
 from patchpm.gateway.injection import FixedInjection
 from patchpm.gateway.roster import EVERYBODY, Roster, Tenant
 from patchpm.guard.attestation import read_attestation
-from tests.gateway.builders import BASE, Gateway, counter, patches, running_before
+from tests.gateway.builders import BASE, Gateway, counter, everybody, patches, running_before
 from tests.guard.conftest import Locked
 from tests.guard.openai_server import Server
 
@@ -69,6 +69,23 @@ def test_with_the_policy_alarm_a_wrong_engine_serves_and_everybody_can_see_it(lo
         found = read_attestation(gateway.get("/.well-known/patchpm").data, gateway.site.signer.public)
         assert found.fingerprint is not None
         assert found.fingerprint.served == "wrong-order"
+
+
+def test_of_engines_and_sets_that_are_gone_nothing_is_said(locked: Locked) -> None:
+    one, two = Server(patches=locked.patches), Server(patches=locked.patches)
+    with ExitStack() as stack:
+        urls = [stack.enter_context(engine.running()) for engine in (one, two)]
+        now = _roster(locked)
+        gateway = stack.enter_context(running_before(lambda: now, urls))
+        site, loop = gateway.site, gateway.loop
+        assert site is not None
+        assert loop is not None
+        gateway.wait_for(lambda: _guard(gateway, "right") == 2)
+        loop.call_soon_threadsafe(site.upstreams.swap, urls[:1])
+        gateway.wait_for(lambda: _guard(gateway, "right") == 1)
+        now = everybody(*locked.patches)
+        gateway.reload()
+        gateway.wait_for(lambda: _guard(gateway, "right") == 0)
 
 
 def test_an_engine_that_goes_bad_is_taken_out_and_the_others_go_on(locked: Locked) -> None:

@@ -50,6 +50,23 @@ def test_no_request_is_dropped_while_sets_change_to_and_fro() -> None:
         assert gateway.metric('patchpm_gateway_count_checks_total{result="right"}') == 80
 
 
+def test_a_lock_that_changes_while_the_one_before_is_read_is_read_as_well(tmp_path: Path) -> None:
+    lock = tmp_path / "patchpm.lock"
+    lock.write_text("first")
+    read: list[str] = []
+
+    def load() -> Roster:
+        read.append(lock.read_text())
+        if read[-1] == "second":
+            lock.write_text("the third")
+        return everybody(patch("acme/a"))
+
+    with running(load, watched=lambda: [str(lock)]) as gateway:
+        lock.write_text("second")
+        gateway.wait_for(lambda: read[-1] == "the third")
+        assert read == ["first", "second", "the third"]
+
+
 def test_a_broken_lock_is_refused_and_the_old_set_stays() -> None:
     disk = Disk(everybody(patch("acme/a")))
     with running(disk) as gateway:
