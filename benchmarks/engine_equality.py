@@ -151,13 +151,19 @@ def _plain_transformers(models: Models) -> list[Answer]:
     return answers
 
 
+_LLAMA = ("--ctx-size", "8192", "--threads", "1")
+_EXACT = ("--flash-attn", "off", "--cache-type-k", "f32", "--cache-type-v", "f32")
+"""By default llama.cpp computes attention, and keeps keys and values, in 16 bits, whatever the weights are."""
+
 ENGINES: dict[str, Callable[[Models], list[Answer]]] = {
     "transformers": _plain_transformers,
     "vllm": lambda models: _over_http("vllm", models.folder, *VLLM),
     "vllm-bf16": lambda models: _over_http("vllm", models.folder, "--dtype", "bfloat16", *VLLM[2:]),
     "gateway": _gateway,
-    "llama.cpp-f32": lambda models: _over_http("llama.cpp", models.whole, "--ctx-size", "8192", "--threads", "1"),
-    "llama.cpp-q4_1": lambda models: _over_http("llama.cpp", models.quantised, "--ctx-size", "8192", "--threads", "1"),
+    "llama.cpp-f32": lambda models: _over_http("llama.cpp", models.whole, *_LLAMA, *_EXACT),
+    "llama.cpp-f32-flash": lambda models: _over_http("llama.cpp", models.whole, *_LLAMA),
+    "llama.cpp-q4_1": lambda models: _over_http("llama.cpp", models.quantised, *_LLAMA, *_EXACT),
+    "llama.cpp-q4_1-flash": lambda models: _over_http("llama.cpp", models.quantised, *_LLAMA),
 }
 
 

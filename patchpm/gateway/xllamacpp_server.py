@@ -21,6 +21,7 @@ def main() -> None:
     parser.add_argument("--ctx-size", type=int, default=0, help="tokens of all slots together; 0: what the model knows")
     parser.add_argument("--parallel", type=int, default=4)
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--flash-attn", default="auto", choices=("on", "off", "auto"))
     parser.add_argument("--cache-type-k", default="f16", choices=("f32", "f16", "q8_0"))
     parser.add_argument("--cache-type-v", default="f16", choices=("f32", "f16", "q8_0"))
     options = parser.parse_args()
@@ -33,6 +34,8 @@ def main() -> None:
     parameters.n_ctx, parameters.n_parallel = options.ctx_size, options.parallel
     types = {name: getattr(xllamacpp.ggml_type, f"GGML_TYPE_{name.upper()}") for name in ("f32", "f16", "q8_0")}
     parameters.cache_type_k, parameters.cache_type_v = types[options.cache_type_k], types[options.cache_type_v]
+    attention = {"on": "ENABLED", "off": "DISABLED", "auto": "AUTO"}[options.flash_attn]
+    parameters.flash_attn_type = getattr(xllamacpp.llama_flash_attn_type, f"LLAMA_FLASH_ATTN_TYPE_{attention}")
     if options.alias:
         parameters.model_alias = {options.alias}
     if options.threads:
