@@ -10,8 +10,9 @@ from patchpm.atomic_write import explained
 from patchpm.cli.options import json_option
 from patchpm.cli.output import columns, emit, line
 from patchpm.errors import ExitCode
+from patchpm.export import kept_exports
 from patchpm.settings import Folders
-from patchpm.store.store import Store
+from patchpm.store.store import Store, Usage
 
 
 @click.group()
@@ -25,8 +26,10 @@ def show_command(as_json: bool) -> None:
     """Show where things are kept and how much there is."""
     folders = Folders.of_user()
     usage = Store(folders.store).usage()
+    exports = kept_exports.usage(folders.cache)
     rows = [
         ("store", str(folders.store), f"{usage.files} files, {usage.size:,} bytes"),
+        ("exports", str(folders.cache / kept_exports.FOLDER), f"{exports.files} files, {exports.size:,} bytes"),
         ("registries", str(folders.registries), "trusted state, kept so that nobody can turn it back"),
         ("cache", str(folders.cache), "hashes of model files, demo models"),
     ]
@@ -35,6 +38,7 @@ def show_command(as_json: bool) -> None:
             "store": str(folders.store),
             "files": usage.files,
             "bytes": usage.size,
+            "exports": exports.size,
             "registries": str(folders.registries),
             "cache": str(folders.cache),
         },
@@ -67,9 +71,13 @@ def verify_command(repair: bool, as_json: bool) -> int:
 @click.option("--all", "everything", is_flag=True, help="Delete converted models and hashes of model files too.")
 @json_option
 def clean_command(everything: bool, as_json: bool) -> None:
-    """Delete every release in the store. Projects fetch what they need again with `patchpm install`."""
+    """Delete every release in the store, and the exports that were made to serve.
+
+    Projects fetch what they need again with `patchpm install`, and `patchpm serve` exports again.
+    """
     folders = Folders.of_user()
-    usage = Store(folders.store).clean()
+    store, exports = Store(folders.store).clean(), kept_exports.clean(folders.cache)
+    usage = Usage(store.files + exports.files, store.size + exports.size)
     if everything and folders.cache.exists():
         with explained(folders.cache):
             shutil.rmtree(folders.cache)

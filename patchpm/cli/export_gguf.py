@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _NEW_FILE = click.Path(dir_okay=False, path_type=Path)
+force_option = click.option("--force", is_flag=True, help="Replace what is there already.")
+"""Also of `patchpm export ollama`."""
 
 
 @click.command("gguf", epilog="Example: patchpm export gguf patched.gguf --gguf SmolLM2-135M-Instruct.Q4_1.gguf")
@@ -28,6 +30,7 @@ _NEW_FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--tied", is_flag=True, help="Give a tied model no head of its own: smaller, and for llama.cpp only.")
 @click.option("--delta", type=_NEW_FILE, help="Also write a small file that makes OUT from the stock file.")
 @click.option("--from-delta", type=_FILE, help="Make OUT from --gguf and such a file; needs no project.")
+@force_option
 @project_option
 @json_option
 def command(
@@ -37,6 +40,7 @@ def command(
     tied: bool,
     delta: Path | None,
     from_delta: Path | None,
+    force: bool,
     folder: Path,
     as_json: bool,
 ) -> None:
@@ -45,6 +49,7 @@ def command(
     Any quantisation will do. The rows of the patches are stored in Q8_0 or better; a token embedding of fewer bits is
     stored as Q8_0 with them. Everything else is copied byte by byte.
     """
+    check_new(*(path for path in (out, delta) if path is not None), force=force)
     if from_delta is not None:
         if stock is None or label or tied or delta:
             raise UsageError(
@@ -63,6 +68,19 @@ def command(
         with progress(f"writing {out.name}", unit="bytes") as advance:
             made = write_patched_gguf(place, out, locked.digest, untie=not tied, delta=delta, progress=advance)
     emit(figures(out, place, made), lambda: _say(out, place, made, delta), as_json=as_json)
+
+
+def check_new(*files: Path, force: bool) -> None:
+    """Refuse to replace a file that nobody said may go.
+
+    Raises:
+        UsageError: `output-exists`.
+    """
+    for path in files:
+        if path.exists() and not force:
+            raise UsageError(
+                "output-exists", f"{path} is there already", next="name another file, or say --force to replace it"
+            )
 
 
 def placed_model(locked: LockedGguf) -> PlacedInGguf:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from patchpm.atomic_write import explained
-from patchpm.cli.export_gguf import figures, placed_model
+from patchpm.cli.export_gguf import check_new, figures, force_option, placed_model
 from patchpm.cli.extra import needs_extra
 from patchpm.cli.locked_gguf import locked_gguf
 from patchpm.cli.options import json_option, project_option
@@ -22,10 +22,11 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--gguf", "stock", type=_FILE, help="The stock file (default: the project's base, where it is one).")
 @click.option("--base", "label", metavar="NAME", help="Which base of the project, where it has several.")
 @click.option("--template", type=_FILE, help="A Go template of your own, with {{ $patchpm }} where the patches go.")
+@force_option
 @project_option
 @json_option
 def command(
-    out: Path, stock: Path | None, label: str | None, template: Path | None, folder: Path, as_json: bool
+    out: Path, stock: Path | None, label: str | None, template: Path | None, force: bool, folder: Path, as_json: bool
 ) -> None:
     """Write the base model with the locked patch set, and a Modelfile for it, into the folder OUT.
 
@@ -37,6 +38,7 @@ def command(
         from patchpm.export.ollama import MODEL, go_template, write_modelfile
         from patchpm.export.patched_gguf import write_patched_gguf
 
+        check_new(out / MODEL, out / "Modelfile", force=force)
         place = placed_model(locked)
         source = go_template(place, None if template is None else _text(template))
         with progress(f"writing {out / MODEL}", unit="bytes") as advance:

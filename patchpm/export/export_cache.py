@@ -16,13 +16,13 @@ from typing import Final, Literal
 from patchpm import __version__
 from patchpm.atomic_write import TEMPORARY_SUFFIX, explained
 from patchpm.export.hf_folder import WEIGHTS
+from patchpm.export.kept_exports import FOLDER, LOCK
 from patchpm.model.gguf_file import read_gguf
 from patchpm.model.loaded import PatchSet
 from patchpm.model.stored_tensor import reading
 from patchpm.patch.digest import Digest
 
 Form = Literal["hf", "gguf"]
-_FOLDER: Final = "exports"
 _NAME: Final[dict[Form, str]] = {"hf": "model", "gguf": "model.gguf"}
 
 
@@ -45,7 +45,7 @@ class ExportCache:
     def path(self, patches: PatchSet) -> Path:
         """Where the export of a set is, or will be."""
         key = Digest.of("\n".join((__version__, self.form, str(self.base()), str(patches.digest))).encode())
-        return self.cache / _FOLDER / key.hex[:32] / _NAME[self.form]
+        return self.cache / FOLDER / key.hex[:32] / _NAME[self.form]
 
     def get(self, patches: PatchSet) -> Path:
         """The export of a set, made now where it is not there. Blocks.
@@ -58,7 +58,7 @@ class ExportCache:
         path = self.path(patches)
         with explained(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.parent / ".lock"):
+        with FileLock(path.parent / LOCK):
             for left in path.parent.glob(f".*{TEMPORARY_SUFFIX}"):  # of one that was killed
                 shutil.rmtree(left) if left.is_dir() else left.unlink()
             if not path.exists():

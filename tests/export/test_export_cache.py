@@ -14,10 +14,12 @@ from patchpm.errors import CannotError
 from patchpm.export.export_cache import ExportCache, digest_of_folder, digest_of_gguf
 from patchpm.model.loaded import PatchSet
 from patchpm.patch.digest import Digest
+from patchpm.settings import Folders
 from tests.export import gguf_model
 from tests.export.exports import change, write_base
 from tests.export.gguf_model import Shape
 from tests.model import tiny
+from tests.world import World
 
 BASE = Digest.of(b"base")
 
@@ -93,3 +95,16 @@ def test_another_template_in_the_same_gguf_is_another_base(tmp_path: Path) -> No
     one = gguf_model.write(tmp_path / "one.gguf")
     other = gguf_model.write(tmp_path / "other.gguf", Shape(templates={"": tiny.CHATML + " "}))
     assert digest_of_gguf(one, BASE) != digest_of_gguf(other, BASE)
+
+
+def test_cleaning_the_cache_deletes_every_export_that_is_kept(world: World) -> None:
+    def write(_: PatchSet, out: Path) -> None:
+        out.mkdir()
+        (out / "model.safetensors").write_bytes(b"12345678")
+
+    cache = Folders.of_user().cache
+    kept = ExportCache(cache, lambda: BASE, "hf", write).get(PatchSet("system-start", ()))
+    assert world.ok("cache", "show", "--json").json["exports"] == 8
+    assert world.ok("cache", "clean", "--json").json["bytes"] >= 8
+    assert not kept.exists()
+    assert world.ok("cache", "show", "--json").json["exports"] == 0

@@ -53,9 +53,27 @@ def test_a_listed_copy_of_a_folder_is_exported(folder_world: World) -> None:
     found = folder_world.ok("export", "gguf", "patched.gguf", "--gguf", "../tiny.gguf", "--json").json
     assert found["tied"] is False
     assert Path("patched.gguf").is_file()
-    text = folder_world.ok("export", "gguf", "patched.gguf", "--gguf", "../tiny.gguf", "--tied")
+    text = folder_world.ok("export", "gguf", "patched.gguf", "--gguf", "../tiny.gguf", "--tied", "--force")
     assert "acme/toxicity 1.0.0: 3 tokens" in text.out
     assert "--tied" in text.err
+
+
+def test_a_file_that_is_there_is_replaced_only_when_told_so(gguf_world: World) -> None:
+    Path("patched.gguf").write_bytes(b"mine")
+    refused = gguf_world.run("export", "gguf", "patched.gguf", "--json")
+    assert (refused.code, refused.error["code"]) == (2, "output-exists")
+    refused = gguf_world.run("export", "gguf", "other.gguf", "--delta", "patched.gguf", "--json")
+    assert (refused.code, refused.error["code"]) == (2, "output-exists")
+    assert Path("patched.gguf").read_bytes() == b"mine"
+    gguf_world.ok("export", "gguf", "patched.gguf", "--force")
+    assert Path("patched.gguf").read_bytes()[:4] == b"GGUF"
+
+
+def test_an_ollama_folder_is_written_again_only_when_told_so(gguf_world: World) -> None:
+    gguf_world.ok("export", "ollama", "safer")
+    refused = gguf_world.run("export", "ollama", "safer", "--json")
+    assert (refused.code, refused.error["code"]) == (2, "output-exists")
+    gguf_world.ok("export", "ollama", "safer", "--force")
 
 
 def test_a_copy_that_nobody_lists_is_refused(folder_world: World) -> None:
