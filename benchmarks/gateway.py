@@ -2,7 +2,8 @@
 
 The engine is a small server that says a word every 20 ms and counts as an engine must, so that nothing but the gateway
 is seen; `--engine URL` measures one that runs instead, a vLLM started as `patchpm serve --write-template` says.
-Direct requests and those through the gateway take turns, and streams of one round begin at random moments of it.
+Direct requests, which bring the embeddings of the same patches, and those through the gateway take turns, and
+streams of one round begin at random moments of it.
 The project must be locked and installed.
 
     python benchmarks/gateway.py latency --project DIR [--streams 1 16 64] [--rounds 5] [--engine URL --model NAME]
@@ -93,16 +94,20 @@ def hash_of(injection: Any) -> str:
     return hashlib.sha256(b"".join(part for part in injection.parts if isinstance(part, bytes))).hexdigest()
 
 
+def injection_of(project: Path) -> EmbedsInjection:
+    """How the locked set of a project goes into requests."""
+    tenant = of_project(project, None).load().open_to
+    assert tenant is not None
+    assert isinstance(tenant.injection, EmbedsInjection)
+    return tenant.injection
+
+
 def counts_of(projects: Sequence[Path]) -> tuple[dict[str, int], list[str]]:
     """What the small engine must count, and the hash of each project's embeddings; the last is that of none."""
     counts: dict[str, int] = {}
     hashes = []
     none = None
-    for project in projects:
-        tenant = of_project(project, None).load().open_to
-        assert tenant is not None
-        found = tenant.injection
-        assert isinstance(found, EmbedsInjection)
+    for found in map(injection_of, projects):
         none = none or EmbedsInjection.of(type(found.patches)(found.patches.anchor, ()), found.counter)
         hashes.append(hash_of(found))
         counts[hashes[-1]] = found.expected({"messages": HELLO}) or 0
@@ -173,8 +178,20 @@ def gateway(folder: Path, *arguments: str) -> Iterator[tuple[int, str]]:
         yield popen.pid, f"http://127.0.0.1:{port}"
 
 
+def chat_of(model: str) -> dict[str, Any]:
+    """The request that is timed."""
+    return {
+        "model": model,
+        "messages": HELLO,
+        "stream": True,
+        "max_tokens": WORDS,
+        "temperature": 0,
+        "ignore_eos": True,
+    }
+
+
 async def stream(
-    client: aiohttp.ClientSession, url: str, model: str = "m", *, within: float = 0, begun: list[float] | None = None
+    client: aiohttp.ClientSession, url: str, body: bytes, *, within: float = 0, begun: list[float] | None = None
 ) -> tuple[float, float, bytes]:
     """One streamed chat, begun `within` seconds: seconds to the first word and to the end, and all that was said.
 
@@ -184,15 +201,7 @@ async def stream(
     began = time.perf_counter()
     first = 0.0
     said = b""
-    body = {
-        "model": model,
-        "messages": HELLO,
-        "stream": True,
-        "max_tokens": WORDS,
-        "temperature": 0,
-        "ignore_eos": True,
-    }
-    async with client.post(url + CHAT, json=body) as answer:
+    async with client.post(url + CHAT, data=body, headers={"content-type": "application/json"}) as answer:
         async for data in answer.content.iter_any():
             if not first:
                 first = time.perf_counter() - began
@@ -202,8 +211,12 @@ async def stream(
     return first, time.perf_counter() - began, said
 
 
-async def latency(direct: str, through: str, pid: int, streams: Sequence[int], rounds: int, model: str) -> None:
+async def latency(
+    direct: str, through: str, pid: int, streams: Sequence[int], rounds: int, model: str, injection: EmbedsInjection
+) -> None:
     """Direct and through the gateway in turns, with so many streams at once; `pid` is the gateway."""
+    chat = chat_of(model)
+    bodies = {direct: injection.body(injection.prepared(chat)), through: json.dumps(chat).encode()}
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=None)) as client:
         for count in streams:
@@ -214,7 +227,7 @@ async def latency(direct: str, through: str, pid: int, streams: Sequence[int], r
                     busy = cpu_seconds(pid)
                 for url in (direct, through):
                     batch = await asyncio.gather(
-                        *(stream(client, url, model, within=WORDS * PAUSE * (count > 1)) for _ in range(count))
+                        *(stream(client, url, bodies[url], within=WORDS * PAUSE * (count > 1)) for _ in range(count))
                     )
                     if number >= 0:
                         seen[url] += batch
@@ -279,11 +292,12 @@ async def killed(url: str, victim: subprocess.Popen[bytes], streams: int) -> Cou
                 ready = b"\n".join(
                     line for line in page.splitlines() if line.startswith(b"patchpm_gateway_engine_ready")
                 )
-        waiting = [asyncio.ensure_future(stream(client, url, begun=begun)) for _ in range(streams)]
+        body = json.dumps(chat_of("m")).encode()
+        waiting = [asyncio.ensure_future(stream(client, url, body, begun=begun)) for _ in range(streams)]
         while len(begun) < streams:
             await asyncio.sleep(PAUSE)
         victim.kill()
-        after = [asyncio.ensure_future(stream(client, url)) for _ in range(streams)]
+        after = [asyncio.ensure_future(stream(client, url, body)) for _ in range(streams)]
         for when, batch in (("running", waiting), ("after", after)):
             for one in batch:
                 try:
@@ -339,7 +353,8 @@ def main() -> None:
         if options.what == "killed":
             print(json.dumps(asyncio.run(killed(url, made[0][0], options.streams[0]))))
         else:
-            asyncio.run(latency(urls[0], url, pid, options.streams, options.rounds, options.model))
+            same = injection_of(projects[0])
+            asyncio.run(latency(urls[0], url, pid, options.streams, options.rounds, options.model, same))
 
 
 if __name__ == "__main__":
