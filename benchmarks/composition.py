@@ -4,7 +4,8 @@
 
 A family is a name and its prefixes, one a domain. Given several times under one name, for several training seeds, its
 figures are means over them, with the least and the most. Every subset is measured in every order, on the headline
-metric of each domain and on over-refusal. It is a quick look: bfloat16, and at most `--limit` rows a part.
+metric of each domain and on over-refusal; with `--one-order`, in the order in which its prefixes are given. It is a
+quick look: at most `--limit` rows a part, and bfloat16 where that is faster.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import argparse
 import json
 from collections import defaultdict
 from collections.abc import Callable
+from itertools import combinations
 from pathlib import Path
 
 from rich.console import Console
@@ -26,7 +28,7 @@ from patchpm.evaluate.metrics import GUARDED, JUDGE
 from patchpm.evaluate.report.quantity import quantity_of
 from patchpm.evaluate.results import Cell, Composition, composition_to_json
 from patchpm.settings import Folders
-from patchpm.train.base_model import BFLOAT16
+from patchpm.train.base_model import AUTO
 from patchpm.train.matrix import read_matrix
 
 Figures = dict[tuple[Order, str, str], list[Cell]]
@@ -39,6 +41,7 @@ def main() -> None:
     parser.add_argument("families", nargs="+", metavar="NAME=DOMAIN:PREFIX,...")
     parser.add_argument("--base", type=Path, required=True)
     parser.add_argument("--limit", type=int, default=40)
+    parser.add_argument("--one-order", action="store_true")
     parser.add_argument("--out", type=Path, help="JSON file for all figures")
     options = parser.parse_args()
     given = [read_family(text) for text in options.families]
@@ -52,10 +55,10 @@ def main() -> None:
             separator="",
             judge=JUDGE,
             progress=lambda part, done, whole: bars.update(bar, description=part, completed=done, total=whole),
-            precision=BFLOAT16,
+            precision=AUTO,
         )
         for name, prefixes in given:
-            found[name].append(measure(bench, prefixes, suites, options.limit))
+            found[name].append(measure(bench, prefixes, suites, options.limit, one_order=options.one_order))
             write(options.out, found)
     console = Console()
     for name, several in found.items():
@@ -69,12 +72,16 @@ def read_family(text: str) -> tuple[str, dict[str, Path]]:
     return name, {domain: Path(path) for domain, _, path in pairs}
 
 
-def measure(bench: Bench, prefixes: dict[str, Path], suites: list[Suite], limit: int) -> Composition:
+def measure(
+    bench: Bench, prefixes: dict[str, Path], suites: list[Suite], limit: int, *, one_order: bool
+) -> Composition:
     """One family of one seed."""
     patches = [
         NamedPrefix(domain, domain, read_matrix(path, bench.model.hidden_size)) for domain, path in prefixes.items()
     ]
-    return compose(bench, patches, suites, limit=limit)
+    names = tuple(prefixes)
+    orders = [subset for size in range(2, len(names) + 1) for subset in combinations(names, size)]
+    return compose(bench, patches, suites, orders=orders if one_order else None, limit=limit)
 
 
 def write(out: Path | None, found: dict[str, list[Composition]]) -> None:
