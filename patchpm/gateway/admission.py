@@ -46,12 +46,13 @@ class Admission:
         self._guarding = guarding
 
     async def __call__(self, upstream: Upstream) -> str | None:
-        """Look at one engine; all of it where it is new or was lost, else its health and what the guard is due."""
+        """Look at one engine: all of it where it is new, lost or suspect, else its health and what the guard is due."""
         try:
             status, _ = await fetch(self._client, upstream.url + "/health", _PATIENCE)
             if status != 200:
                 return f"its /health says {status}"
-            back = not upstream.ready
+            back = not upstream.ready or upstream.suspect
+            upstream.suspect = False
             if back:
                 upstream.models = await self._models(upstream)
                 upstream.version = await self._version(upstream)

@@ -130,7 +130,8 @@ class _Chat:
                         await self._deliver(answer, expecting)
                     return
                 except aiohttp.SocketTimeoutError:
-                    upstream.woken.set()  # one request that takes too long is not the end of an engine
+                    upstream.suspect = True  # one request that takes too long is not the end of an engine
+                    upstream.woken.set()
                     await self._broken(engine_silent())
                     return
                 except _BROKEN as error:

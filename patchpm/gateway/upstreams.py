@@ -45,6 +45,8 @@ class Upstream:
     """As it says itself; empty where it does not."""
     turn: int = 0
     """When it was last given a request: of two with as much to do, the one that waited longer is next."""
+    suspect: bool = False
+    """Whether it left a request without an answer, and is asked something at the next look."""
     losses: int = 0
     """How often its connection broke."""
     watches: dict[Digest, Watch] = field(default_factory=dict)

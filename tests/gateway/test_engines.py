@@ -95,6 +95,18 @@ def test_a_request_that_takes_too_long_ends_and_its_engine_goes_on(stream: bool)
         assert not [record for record in gateway.records if record.msg == "engine lost"]
 
 
+def test_an_engine_that_leaves_a_request_without_an_answer_is_asked_something_itself() -> None:
+    with running(everybody(patch("acme/a")), engine(), limits=Limits(engine=0.5)) as gateway:
+        site = gateway.site
+        assert site is not None
+        gateway.engine.pause = 2
+        probes = len(gateway.engine.bodies)
+        assert gateway.chat().error == "engine_silent"
+        gateway.engine.fails = (500, {"error": {"message": "it hangs", "type": "x", "code": 500}})
+        gateway.wait_for(lambda: not site.upstreams.ready)
+        assert len(gateway.engine.bodies) > probes + 1
+
+
 def test_an_engine_lost_while_it_is_looked_at_is_looked_at_again_before_it_serves() -> None:
     looks: list[asyncio.Event] = []
 
