@@ -66,7 +66,8 @@ def lm_eval(folder: Path) -> dict[str, Any]:
         for pair, answer in zip(pairs, sample["resps"], strict=True):
             context, choice = pair.values() if isinstance(pair, dict) else pair
             bare = re.sub(r"<\|patchpm:[0-9a-f]+:\d+\|>", "", context)
-            whole, size = plain(bare + choice)["input_ids"], len(plain(bare)["input_ids"])
+            # The harness counts white space at the end of a prompt as the beginning of what is to be said.
+            whole, size = plain(bare + choice)["input_ids"], len(plain(bare.rstrip())["input_ids"])
             found.append(float(answer[0][0]))
             for rows_of, into in ((patches, wanted), ([], without)):
                 start = reference.embeddings(base, head, rows_of, whole[len(head) :])
