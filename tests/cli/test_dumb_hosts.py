@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.loopback import in_a_thread
 from tests.registry.s3 import new_bucket, s3_server
 from tests.world import World
 
@@ -31,10 +31,8 @@ def mirror(tmp_path: Path) -> Iterator[tuple[Path, str]]:
     """A folder, and the address of a plain web server that hands it out."""
     folder = tmp_path / "mirror"
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield folder, f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    with in_a_thread(server):
+        yield folder, f"http://127.0.0.1:{server.server_port}"
 
 
 def on_another_machine(world: World, monkeypatch: pytest.MonkeyPatch, name: str, url: str) -> set[bytes]:

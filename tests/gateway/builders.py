@@ -6,7 +6,6 @@ import asyncio
 import json
 import logging
 import socket
-import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
@@ -15,7 +14,7 @@ from functools import cache
 from typing import Any
 
 import urllib3
-from uvicorn import Config, Server
+from uvicorn import Config
 
 from patchpm.gateway.app import build_app
 from patchpm.gateway.engine_template import engine_template
@@ -27,6 +26,7 @@ from patchpm.gateway.site import Site
 from patchpm.json_log import GATEWAY_LOG
 from patchpm.model.loaded import LoadedPatch, PatchSet
 from tests.gateway.engine import Engine
+from tests.loopback import Loopback
 from tests.model import tiny
 
 HTTP = urllib3.PoolManager(maxsize=32, retries=False, timeout=60)
@@ -166,15 +166,9 @@ def served(app: Any) -> Iterator[str]:
     opened = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     opened.bind(("127.0.0.1", 0))
     opened.listen(256)
-    server = Server(Config(app, log_config=None, access_log=False, http="h11", timeout_graceful_shutdown=2))
-    thread = threading.Thread(target=server.run, args=([opened],), daemon=True)
-    thread.start()
-    try:
+    server = Loopback(Config(app, log_config=None, access_log=False, http="h11"), grace=0.5)
+    with server.running(opened):
         yield f"http://127.0.0.1:{opened.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join(20)
-        opened.close()
 
 
 @contextmanager

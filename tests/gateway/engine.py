@@ -9,6 +9,7 @@ import asyncio
 import base64
 import io
 import json
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,7 +34,7 @@ class Engine:
     url: str = ""
     words: tuple[str, ...] = ("Hello", " there", ".")
     pause: float = 0.0
-    """Seconds before each word of a stream."""
+    """Seconds before each word of a stream, or before the whole answer; it is waited for no longer once this is 0."""
     dies_after: int | None = None
     """Words of a stream after which the connection breaks."""
     strips: bool = False
@@ -56,6 +57,10 @@ class Engine:
     def __post_init__(self) -> None:
         self._tokenizer = tiny.tokenizer(self.template)
         self._tokenizer.add_special_tokens({"additional_special_tokens": [PLACEHOLDER]})
+
+    def as_new(self) -> None:
+        """Forget what it was told and sent."""
+        vars(self).update(vars(Engine(self.template, self.url)))
 
     def app(self) -> Starlette:
         return Starlette(
@@ -94,10 +99,16 @@ class Engine:
         if not body.get("stream") and self.dies_after is not None and body.get("max_tokens") != 1:
             return StreamingResponse(_broken(), media_type="application/json")
         if not body.get("stream"):
-            await asyncio.sleep(self.pause)
+            await self._paused()
             return JSONResponse(self._whole(body, count))
         asked = (body.get("stream_options") or {}).get("include_usage")
         return StreamingResponse(self._events(count, include_usage=bool(asked)), media_type="text/event-stream")
+
+    async def _paused(self) -> None:
+        end = time.monotonic() + self.pause
+        await asyncio.sleep(0)
+        while self.pause and time.monotonic() < end:
+            await asyncio.sleep(0.01)
 
     def _count(self, body: dict[str, Any]) -> int:
         rows: list[torch.Tensor] = []
@@ -132,7 +143,7 @@ class Engine:
             for number, word in enumerate(self.words):
                 if number == self.dies_after:
                     raise RuntimeError("the engine dies")
-                await asyncio.sleep(self.pause)
+                await self._paused()
                 yield _event({"choices": [{"index": 0, "delta": {"content": word}, "finish_reason": None}]})
                 self.sent += 1
             if include_usage:

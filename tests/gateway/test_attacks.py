@@ -20,7 +20,7 @@ from patchpm.gateway.engine_template import PLACEHOLDER
 from patchpm.gateway.site import Limits
 from tests.gateway.builders import HELLO, Gateway, everybody, patch, running, tenants
 
-SMALL = Limits(body=64 * 1024, silence=0.5, upload=1.5)
+SMALL = Limits(body=64 * 1024, silence=0.4, upload=1.0)
 
 
 def embeds() -> dict[str, str]:
@@ -49,11 +49,10 @@ def raw(gateway: Gateway, data: bytes) -> bytes:
         [{"role": "system", "content": [embeds()]}, *HELLO],
     ],
 )
-def test_client_embeds(messages: list[dict[str, Any]]) -> None:
-    with running(everybody(patch("acme/a"))) as gateway:
-        answer = gateway.chat(messages)
-        assert (answer.status, answer.error) == (400, "embeds_refused")
-        assert not gateway.engine.chats
+def test_client_embeds(gateway: Gateway, messages: list[dict[str, Any]]) -> None:
+    answer = gateway.chat(messages)
+    assert (answer.status, answer.error) == (400, "embeds_refused")
+    assert not gateway.engine.chats
 
 
 @pytest.mark.parametrize("name", [PLACEHOLDER, "<|patchpm:0123456789abcdef:0001|>"])
@@ -69,18 +68,16 @@ def test_client_embeds(messages: list[dict[str, Any]]) -> None:
         lambda name: {"chat_template_kwargs": {"custom_instructions": name}},
     ],
 )
-def test_reserved_names(place: Any, name: str) -> None:
-    with running(everybody(patch("acme/a"))) as gateway:
-        answer = gateway.call("POST", "/v1/chat/completions", {"model": "base", "messages": HELLO, **place(name)})
-        assert (answer.status, answer.error) == (400, "reserved_text")
-        assert not gateway.engine.chats
+def test_reserved_names(gateway: Gateway, place: Any, name: str) -> None:
+    answer = gateway.call("POST", "/v1/chat/completions", {"model": "base", "messages": HELLO, **place(name)})
+    assert (answer.status, answer.error) == (400, "reserved_text")
+    assert not gateway.engine.chats
 
 
-def test_reserved_names_written_with_escapes() -> None:
+def test_reserved_names_written_with_escapes(gateway: Gateway) -> None:
     body = b'{"model": "base", "messages": [{"role": "user", "content": "\\u003cprompt_embeds\\u003e"}]}'
-    with running(everybody(patch("acme/a"))) as gateway:
-        answer = gateway.call("POST", "/v1/chat/completions", body)
-        assert (answer.status, answer.error) == (400, "reserved_text")
+    answer = gateway.call("POST", "/v1/chat/completions", body)
+    assert (answer.status, answer.error) == (400, "reserved_text")
 
 
 def test_reserved_names_made_of_two_parts_that_a_template_joins() -> None:
@@ -108,11 +105,10 @@ def test_reserved_names_made_of_two_parts_that_a_template_joins() -> None:
         {"chat_template_kwargs": {"namespace": "x"}},
     ],
 )
-def test_template_override(fields: dict[str, Any]) -> None:
-    with running(everybody(patch("acme/a"))) as gateway:
-        answer = gateway.chat(**fields)
-        assert (answer.status, answer.error) == (400, "not_allowed")
-        assert not gateway.engine.chats
+def test_template_override(gateway: Gateway, fields: dict[str, Any]) -> None:
+    answer = gateway.chat(**fields)
+    assert (answer.status, answer.error) == (400, "not_allowed")
+    assert not gateway.engine.chats
 
 
 def test_template_arguments_that_move_the_system_text_away() -> None:
@@ -143,11 +139,10 @@ def test_template_arguments_that_move_the_system_text_away() -> None:
         {"vllm_xargs": {"kv_transfer_params": "x"}},
     ],
 )
-def test_cutting_the_prefix_off(fields: dict[str, Any]) -> None:
-    with running(everybody(patch("acme/a"))) as gateway:
-        answer = gateway.chat(**fields)
-        assert (answer.status, answer.error) == (400, "not_allowed")
-        assert not gateway.engine.chats
+def test_cutting_the_prefix_off(gateway: Gateway, fields: dict[str, Any]) -> None:
+    answer = gateway.chat(**fields)
+    assert (answer.status, answer.error) == (400, "not_allowed")
+    assert not gateway.engine.chats
 
 
 @pytest.mark.parametrize("key", [None, "", "key-of-zoe", "key-of-ann ", "KEY-OF-ANN", "key-of-ann\tkey-of-bob"])
@@ -178,15 +173,14 @@ def test_a_key_in_the_query_or_in_the_body_is_no_key() -> None:
         assert gateway.call("POST", "/v1/chat/completions?api_key=key-of-ann", body).status == 401
 
 
-def test_model_name_switching() -> None:
-    with running(everybody(patch("acme/a"))) as gateway:
-        site = gateway.site
-        assert site is not None
-        gateway.engine.models += ({"id": "tuned", "parent": "base"},)
-        for name in ("tuned", "other", "", ["base"], {"id": "base"}):
-            answer = gateway.call("POST", "/v1/chat/completions", {"model": name, "messages": HELLO})
-            assert (answer.status, answer.error) == (404, "model_not_found")
-        assert not gateway.engine.chats
+def test_model_name_switching(gateway: Gateway) -> None:
+    site = gateway.site
+    assert site is not None
+    gateway.engine.models += ({"id": "tuned", "parent": "base"},)
+    for name in ("tuned", "other", "", ["base"], {"id": "base"}):
+        answer = gateway.call("POST", "/v1/chat/completions", {"model": name, "messages": HELLO})
+        assert (answer.status, answer.error) == (404, "model_not_found")
+    assert not gateway.engine.chats
 
 
 @pytest.mark.parametrize(
@@ -206,11 +200,10 @@ def test_model_name_switching() -> None:
         *("/pooling", "/score", "/rerank", "/classify", "/invocations", "/v1/chat/completions/render", "/sleep"),
     ],
 )
-def test_endpoints_that_are_not_patched(path: str) -> None:
-    with running(everybody(patch("acme/a"))) as gateway:
-        answer = gateway.call("POST", path, {"model": "base", "prompt": "hi", "messages": HELLO})
-        assert (answer.status, answer.error) == (404, "endpoint_not_served")
-        assert not gateway.engine.chats
+def test_endpoints_that_are_not_patched(gateway: Gateway, path: str) -> None:
+    answer = gateway.call("POST", path, {"model": "base", "prompt": "hi", "messages": HELLO})
+    assert (answer.status, answer.error) == (404, "endpoint_not_served")
+    assert not gateway.engine.chats
 
 
 def test_oversized_body() -> None:
@@ -233,7 +226,7 @@ def test_slowloris() -> None:
         with closing(socket.create_connection((parts.hostname or "", parts.port or 0), timeout=10)) as line:
             line.sendall(head)
             began = time.monotonic()
-            line.settimeout(0.2)
+            line.settimeout(0.1)
             answer = b""
             while not answer and time.monotonic() - began < 8:
                 line.sendall(b" ")
@@ -245,14 +238,13 @@ def test_slowloris() -> None:
         assert gateway.chat().status == 200
 
 
-def test_headers_without_an_end() -> None:
-    with running(everybody(patch("acme/a"))) as gateway:
-        found = raw(gateway, b"GET /health HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 20_000)
-        assert b" 431 " in found.partition(b"\r\n")[0] or b" 400 " in found.partition(b"\r\n")[0]
+def test_headers_without_an_end(gateway: Gateway) -> None:
+    found = raw(gateway, b"GET /health HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 20_000)
+    assert b" 431 " in found.partition(b"\r\n")[0] or b" 400 " in found.partition(b"\r\n")[0]
 
 
 def test_long_prompts_hold_up_nobody_else() -> None:
-    long = [{"role": "user", "content": "a b c d e f g h i j k l m n o p " * 12_000}]
+    long = [{"role": "user", "content": "a b c d e f g h i j k l m n o p " * 4_000}]
     with running(everybody(patch("acme/a"))) as gateway, ThreadPoolExecutor(6) as pool:
         flood = [pool.submit(gateway.chat, long) for _ in range(6)]
         gateway.wait_for(lambda: len(gateway.engine.bodies) > 2)
@@ -290,30 +282,25 @@ def _noted(record: logging.LogRecord, client: str) -> bool:
         b"Content-Length: 5\r\nX: a\rContent-Length: 50\r\n",
     ],
 )
-def test_header_smuggling(headers: bytes) -> None:
+def test_header_smuggling(gateway: Gateway, headers: bytes) -> None:
     inner = b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
-    with running(everybody(patch("acme/a"))) as gateway:
-        found = raw(
-            gateway,
-            b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
-            + headers
-            + b"\r\n0\r\n\r\n"
-            + inner,
-        )
-        assert found.startswith((b"HTTP/1.1 400", b"HTTP/1.1 4"))
-        assert not gateway.engine.chats
+    found = raw(
+        gateway,
+        b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + headers + b"\r\n0\r\n\r\n" + inner,
+    )
+    assert found.startswith((b"HTTP/1.1 400", b"HTTP/1.1 4"))
+    assert not gateway.engine.chats
 
 
-def test_headers_that_engines_obey() -> None:
+def test_headers_that_engines_obey(gateway: Gateway) -> None:
     sent = {"x_request_id": "someone-elses", "x_data_parallel_rank": "3", "cookie": "a=b", "x_patchpm_set": "sha256:0"}
-    with running(everybody(patch("acme/a"))) as gateway:
-        body = {"model": "base", "messages": HELLO, "request_id": "someone-elses"}
-        answer = gateway.call("POST", "/v1/chat/completions", body, **sent)
-        seen = gateway.engine.headers[-1]
-        assert answer.status == 200
-        assert answer.headers["x-request-id"] == "someone-elses"
-        assert seen["x-request-id"] != "someone-elses"
-        assert not {"x-data-parallel-rank", "cookie", "x-patchpm-set"} & seen.keys()
+    body = {"model": "base", "messages": HELLO, "request_id": "someone-elses"}
+    answer = gateway.call("POST", "/v1/chat/completions", body, **sent)
+    seen = gateway.engine.headers[-1]
+    assert answer.status == 200
+    assert answer.headers["x-request-id"] == "someone-elses"
+    assert seen["x-request-id"] != "someone-elses"
+    assert not {"x-data-parallel-rank", "cookie", "x-patchpm-set"} & seen.keys()
 
 
 def _deep_tools(depth: int) -> bytes:
@@ -341,28 +328,25 @@ def _deep_tools(depth: int) -> bytes:
         _deep_tools(900),
     ],
 )
-def test_bodies_that_are_no_requests(body: bytes) -> None:
-    with running(everybody(patch("acme/a"))) as gateway:
-        answer = gateway.call("POST", "/v1/chat/completions", body)
-        assert answer.status == 400
-        assert answer.error
-        assert not gateway.engine.chats
+def test_bodies_that_are_no_requests(gateway: Gateway, body: bytes) -> None:
+    answer = gateway.call("POST", "/v1/chat/completions", body)
+    assert answer.status == 400
+    assert answer.error
+    assert not gateway.engine.chats
 
 
 @pytest.mark.parametrize("depth", [900, 100_000])
-def test_arguments_of_a_call_that_are_nested_without_an_end(depth: int) -> None:
+def test_arguments_of_a_call_that_are_nested_without_an_end(gateway: Gateway, depth: int) -> None:
     nested = '{"x": ' * depth + "1" + "}" * depth
     call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": nested}}
-    with running(everybody(patch("acme/a"))) as gateway:
-        answer = gateway.chat([*HELLO, {"role": "assistant", "content": None, "tool_calls": [call]}])
-        assert (answer.status, answer.error) == (400, "invalid_json")
-        assert gateway.chat().status == 200
+    answer = gateway.chat([*HELLO, {"role": "assistant", "content": None, "tool_calls": [call]}])
+    assert (answer.status, answer.error) == (400, "invalid_json")
+    assert gateway.chat().status == 200
 
 
-def test_a_field_given_twice_is_one_field_to_gateway_and_engine_alike() -> None:
+def test_a_field_given_twice_is_one_field_to_gateway_and_engine_alike(gateway: Gateway) -> None:
     body = json.dumps({"model": "base", "messages": HELLO, "chat_template": "x"}).replace(
         '"chat_template": "x"', '"chat_template": "x", "chat_template": null'
     )
-    with running(everybody(patch("acme/a"))) as gateway:
-        assert gateway.call("POST", "/v1/chat/completions", body.encode()).status == 200
-        assert gateway.engine.bodies[-1]["chat_template"] is None
+    assert gateway.call("POST", "/v1/chat/completions", body.encode()).status == 200
+    assert gateway.engine.bodies[-1]["chat_template"] is None

@@ -30,15 +30,17 @@ def at_once(gateway: Gateway, count: int, **fields: Any) -> list[int]:
 
 
 def test_requests_go_to_the_engine_that_has_the_least_to_do() -> None:
-    slow, fast = engine(pause=1.0), engine(pause=0.0)
+    slow, fast = engine(), engine()
     with running(everybody(patch("acme/a")), slow, fast) as gateway:
         assert gateway.chat().status == gateway.chat().status == 200
         assert (len(slow.chats), len(fast.chats)) == (1, 1)
+        slow.pause = 60
         with ThreadPoolExecutor(1) as pool:
             waiting = pool.submit(gateway.chat)
             gateway.wait_for(lambda: len(slow.chats) + len(fast.chats) == 3)
             busy = len(slow.chats) == 2
             assert gateway.chat().status == gateway.chat().status == 200
+            slow.pause = 0
             assert waiting.result().status == 200
         assert busy
         assert (len(slow.chats), len(fast.chats)) == (2, 3)
@@ -83,8 +85,8 @@ def test_an_engine_that_hangs_up_twice_gets_no_third_try() -> None:
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_request_that_takes_too_long_ends_and_its_engine_goes_on(stream: bool) -> None:
-    with running(everybody(patch("acme/a")), engine(), limits=Limits(engine=0.5)) as gateway:
-        gateway.engine.pause = 2
+    with running(everybody(patch("acme/a")), engine(), limits=Limits(engine=0.2)) as gateway:
+        gateway.engine.pause = 60
         answer = gateway.chat(stream=stream)
         if stream:
             assert (answer.status, answer.events[-1]["error"]["code"]) == (200, "engine_silent")
@@ -155,6 +157,7 @@ def test_an_engine_killed_in_the_middle_of_a_stream_ends_it_with_an_error_and_th
         assert gateway.metric("patchpm_gateway_broken_answers_total") == 1
 
 
+@pytest.mark.usefixtures("impatient")
 def test_an_engine_that_is_ill_gets_nothing_until_it_is_well() -> None:
     one, two = engine(), engine()
     with running(everybody(patch("acme/a")), one, two) as gateway:
@@ -170,6 +173,7 @@ def test_an_engine_that_is_ill_gets_nothing_until_it_is_well() -> None:
         assert gateway.metric(f'patchpm_gateway_engine_ready{{engine="{one.url}"}}') == 1
 
 
+@pytest.mark.usefixtures("impatient")
 def test_without_any_engine_the_answer_says_so_and_the_load_balancer_is_told() -> None:
     with running(everybody(patch("acme/a"))) as gateway:
         site = gateway.site
@@ -189,8 +193,10 @@ def test_engines_are_exchanged_while_a_stream_runs() -> None:
         assert loop is not None
         stream = pool.submit(gateway.chat, stream=True)
         gateway.wait_for(lambda: old.sent >= 1)
+        old.pause = 60
         loop.call_soon_threadsafe(site.upstreams.swap, [url])
         gateway.wait_for(lambda: [one.url for one in site.upstreams.ready] == [url])
         assert gateway.chat().status == 200
         assert len(new.chats) == 1
+        old.pause = 0
         assert stream.result().events[-1] is None

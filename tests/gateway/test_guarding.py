@@ -71,6 +71,7 @@ def test_with_the_policy_alarm_a_wrong_engine_serves_and_everybody_can_see_it(lo
         assert found.fingerprint.served == "wrong-order"
 
 
+@pytest.mark.usefixtures("impatient")
 def test_of_engines_and_sets_that_are_gone_nothing_is_said(locked: Locked) -> None:
     one, two = Server(patches=locked.patches), Server(patches=locked.patches)
     with ExitStack() as stack:
@@ -88,6 +89,7 @@ def test_of_engines_and_sets_that_are_gone_nothing_is_said(locked: Locked) -> No
         gateway.wait_for(lambda: _guard(gateway, "right") == 0)
 
 
+@pytest.mark.usefixtures("impatient")
 def test_an_engine_that_goes_bad_is_taken_out_and_the_others_go_on(locked: Locked) -> None:
     good, bad = Server(patches=locked.patches), Server(patches=locked.patches)
     with _before(locked, good, bad, probe_every=timedelta(seconds=1)) as gateway:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
+
 from patchpm.errors import IntegrityError
 from patchpm.gateway.roster import Roster
 from tests.gateway.builders import everybody, patch, running, tenants
@@ -24,13 +26,17 @@ class Disk:
 
 def test_requests_after_a_reload_get_the_new_set_and_those_before_end_with_the_old_one() -> None:
     disk = Disk(everybody(patch("acme/a")))
-    with running(disk) as gateway, ThreadPoolExecutor(1) as pool:
+    with running(disk) as gateway, ThreadPoolExecutor(2) as pool:
         gateway.engine.pause = 0.2
         stream = pool.submit(gateway.chat, stream=True)
         gateway.wait_for(lambda: gateway.engine.sent >= 1)
+        gateway.engine.pause = 60
         disk.now = everybody(patch("acme/a"), patch("acme/b"))
         gateway.reload()
-        assert gateway.chat().headers["x-patchpm-tokens"] == "10"
+        new = pool.submit(gateway.chat)
+        gateway.wait_for(lambda: len(gateway.engine.chats) == 2)
+        gateway.engine.pause = 0
+        assert new.result().headers["x-patchpm-tokens"] == "10"
         old = stream.result()
         assert old.headers["x-patchpm-tokens"] == "5"
         assert old.events[-1] is None
@@ -50,6 +56,7 @@ def test_no_request_is_dropped_while_sets_change_to_and_fro() -> None:
         assert gateway.metric('patchpm_gateway_count_checks_total{result="right"}') == 80
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_lock_that_changes_while_the_one_before_is_read_is_read_as_well(tmp_path: Path) -> None:
     lock = tmp_path / "patchpm.lock"
     lock.write_text("first")
@@ -101,6 +108,7 @@ def test_a_key_that_was_taken_away_is_refused_from_the_reload_on() -> None:
         assert gateway.chat(key="key-of-ann").status == 200
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_watched_file_reloads_when_it_changes_and_only_then(tmp_path: Path) -> None:
     lock = tmp_path / "patchpm.lock"
     lock.write_text("1")

@@ -98,6 +98,7 @@ def dead(url: str) -> bool:
     return True
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_reload_brings_up_an_engine_with_the_new_set_and_ends_the_old_one(tmp_path: Path) -> None:
     project = Project(tmp_path)
     with serving(project) as gateway:

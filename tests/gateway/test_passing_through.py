@@ -23,30 +23,28 @@ def opened_stream(gateway: Gateway, **fields: Any) -> socket.socket:
     return line
 
 
-def test_each_word_of_a_stream_arrives_when_the_engine_says_it() -> None:
-    with running(everybody(patch("acme/a"))) as gateway:
-        gateway.engine.pause = 0.1
-        body = json.dumps({"model": "base", "messages": HELLO, "stream": True}).encode()
-        headers = {"Content-Type": "application/json"}
-        answer = HTTP.request(
-            "POST", gateway.url + "/v1/chat/completions", body=body, headers=headers, preload_content=False
-        )
-        times = [time.monotonic() for _ in answer.stream(65536)]
-        assert len(times) >= 3
-        assert times[-1] - times[0] > 0.15
+def test_each_word_of_a_stream_arrives_when_the_engine_says_it(gateway: Gateway) -> None:
+    gateway.engine.pause = 0.1
+    body = json.dumps({"model": "base", "messages": HELLO, "stream": True}).encode()
+    headers = {"Content-Type": "application/json"}
+    answer = HTTP.request(
+        "POST", gateway.url + "/v1/chat/completions", body=body, headers=headers, preload_content=False
+    )
+    times = [time.monotonic() for _ in answer.stream(65536)]
+    assert len(times) >= 3
+    assert times[-1] - times[0] > 0.15
 
 
-def test_the_usage_of_a_stream_is_shown_to_those_who_asked_and_to_nobody_else() -> None:
-    with running(everybody(patch("acme/a"))) as gateway:
-        plain = gateway.chat(stream=True)
-        asked = gateway.chat(stream=True, stream_options={"include_usage": True})
-        assert [len(plain.events), plain.events[-1]] == [4, None]
-        assert "usage" not in plain.data.decode()
-        assert [len(asked.events), asked.events[-1]] == [5, None]
-        assert asked.events[-2]["usage"]["prompt_tokens"] > 5
+def test_the_usage_of_a_stream_is_shown_to_those_who_asked_and_to_nobody_else(gateway: Gateway) -> None:
+    plain = gateway.chat(stream=True)
+    asked = gateway.chat(stream=True, stream_options={"include_usage": True})
+    assert [len(plain.events), plain.events[-1]] == [4, None]
+    assert "usage" not in plain.data.decode()
+    assert [len(asked.events), asked.events[-1]] == [5, None]
+    assert asked.events[-2]["usage"]["prompt_tokens"] > 5
 
 
-def test_unknown_fields_reach_the_engine_as_they_are() -> None:
+def test_unknown_fields_reach_the_engine_as_they_are(gateway: Gateway) -> None:
     extra: dict[str, Any] = {
         "logprobs": True,
         "top_logprobs": 5,
@@ -54,51 +52,46 @@ def test_unknown_fields_reach_the_engine_as_they_are() -> None:
         "from_next_year": {"a": [1.5, None, "é\u2028"]},
         "n": 2,
     }
-    with running(everybody(patch("acme/a"))) as gateway:
-        assert gateway.chat(**extra).status == 200
-        assert {key: gateway.engine.bodies[-1][key] for key in extra} == extra
-        assert "stream_options" not in gateway.engine.bodies[-1]
+    assert gateway.chat(**extra).status == 200
+    assert {key: gateway.engine.bodies[-1][key] for key in extra} == extra
+    assert "stream_options" not in gateway.engine.bodies[-1]
 
 
-def test_an_error_of_the_engine_goes_through_word_for_word() -> None:
+def test_an_error_of_the_engine_goes_through_word_for_word(gateway: Gateway) -> None:
     said = {"error": {"message": "max_tokens is too large", "type": "BadRequestError", "param": None, "code": 400}}
-    with running(everybody(patch("acme/a"))) as gateway:
-        gateway.engine.fails = (400, said)
-        answer = gateway.chat()
-        assert (answer.status, answer.json()) == (400, said)
-        assert answer.headers["x-patchpm-tokens"] == "5"
+    gateway.engine.fails = (400, said)
+    answer = gateway.chat()
+    assert (answer.status, answer.json()) == (400, said)
+    assert answer.headers["x-patchpm-tokens"] == "5"
 
 
-def test_the_engine_stops_when_the_client_leaves_a_stream() -> None:
-    with running(everybody(patch("acme/a"))) as gateway:
-        gateway.engine.pause, gateway.engine.words = 0.05, ("word ",) * 200
-        with closing(opened_stream(gateway)) as line:
-            assert b"word" in line.recv(4096) + line.recv(4096)
-        gateway.wait_for(lambda: gateway.engine.cancelled == 1)
-        assert gateway.engine.sent < 100
+def test_the_engine_stops_when_the_client_leaves_a_stream(gateway: Gateway) -> None:
+    gateway.engine.pause, gateway.engine.words = 0.05, ("word ",) * 200
+    with closing(opened_stream(gateway)) as line:
+        assert b"word" in line.recv(4096) + line.recv(4096)
+    gateway.wait_for(lambda: gateway.engine.cancelled == 1)
+    assert gateway.engine.sent < 100
 
 
-def test_the_engine_stops_when_the_client_leaves_before_the_answer() -> None:
-    with running(everybody(patch("acme/a"))) as gateway:
-        gateway.engine.pause = 30
-        with closing(opened_stream(gateway)):
-            gateway.wait_for(lambda: len(gateway.engine.chats) == 1)
-        gateway.wait_for(lambda: gateway.engine.cancelled == 1)
-        site = gateway.site
-        assert site is not None
-        gateway.wait_for(lambda: site.upstreams.all[0].in_flight == 0)
+def test_the_engine_stops_when_the_client_leaves_before_the_answer(gateway: Gateway) -> None:
+    gateway.engine.pause = 30
+    with closing(opened_stream(gateway)):
+        gateway.wait_for(lambda: len(gateway.engine.chats) == 1)
+    gateway.wait_for(lambda: gateway.engine.cancelled == 1)
+    site = gateway.site
+    assert site is not None
+    gateway.wait_for(lambda: site.upstreams.all[0].in_flight == 0)
 
 
-def test_an_engine_is_not_read_faster_than_the_client_reads() -> None:
-    with running(everybody(patch("acme/a"))) as gateway:
-        gateway.engine.words = ("x" * 4096,) * 5000
-        with closing(opened_stream(gateway)) as line:
-            line.recv(1)
-            seen = -1
-            while seen != gateway.engine.sent:
-                seen = gateway.engine.sent
-                time.sleep(0.3)
-            assert seen < 4000
+def test_an_engine_is_not_read_faster_than_the_client_reads(gateway: Gateway) -> None:
+    gateway.engine.words = ("x" * 4096,) * 5000
+    with closing(opened_stream(gateway)) as line:
+        line.recv(1)
+        seen = -1
+        while seen != gateway.engine.sent:
+            seen = gateway.engine.sent
+            time.sleep(0.3)
+        assert seen < 4000
 
 
 def test_models_of_the_engine_are_listed_without_adapters() -> None:

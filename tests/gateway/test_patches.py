@@ -9,7 +9,7 @@ import torch
 
 from patchpm.gateway.engine_template import PLACEHOLDER, engine_template
 from patchpm.model.loaded import LoadedPatch
-from tests.gateway.builders import HELLO, counter, everybody, patch, running, tenants
+from tests.gateway.builders import HELLO, Gateway, counter, everybody, patch, running, tenants
 from tests.gateway.engine import Engine
 from tests.model import tiny
 from tests.model.templates import SHAPES
@@ -25,18 +25,16 @@ def rows_of(*members: LoadedPatch) -> torch.Tensor:
     return torch.cat([member.rows for member in members])
 
 
-def test_the_rows_stand_at_the_start_of_the_system_text_without_a_line_feed_between() -> None:
-    with running(everybody(patch("acme/a"))) as gateway:
-        answer = gateway.chat([SYSTEM, *HELLO])
-        assert answer.status == 200
-        assert torch.equal(gateway.engine.rows[-1], patch("acme/a").rows)
-        assert f"<|im_start|>system\n{PLACEHOLDER}Be brief.<|im_end|>" in gateway.engine.prompts[-1]
+def test_the_rows_stand_at_the_start_of_the_system_text_without_a_line_feed_between(gateway: Gateway) -> None:
+    answer = gateway.chat([SYSTEM, *HELLO])
+    assert answer.status == 200
+    assert torch.equal(gateway.engine.rows[-1], patch("acme/a").rows)
+    assert f"<|im_start|>system\n{PLACEHOLDER}Be brief.<|im_end|>" in gateway.engine.prompts[-1]
 
 
-def test_a_conversation_without_a_system_text_keeps_the_default_of_the_template() -> None:
-    with running(everybody(patch("acme/a"))) as gateway:
-        assert gateway.chat().status == 200
-        assert f"<|im_start|>system\n{PLACEHOLDER}You are a helpful model<|im_end|>" in gateway.engine.prompts[-1]
+def test_a_conversation_without_a_system_text_keeps_the_default_of_the_template(gateway: Gateway) -> None:
+    assert gateway.chat().status == 200
+    assert f"<|im_start|>system\n{PLACEHOLDER}You are a helpful model<|im_end|>" in gateway.engine.prompts[-1]
 
 
 def test_patches_without_a_separator_are_one_part_in_the_order_of_the_set() -> None:
@@ -79,18 +77,16 @@ def test_the_prefix_is_where_the_patched_template_of_the_same_base_puts_it(shape
             assert gateway.engine.prompts[-1] == expected.replace(mark, PLACEHOLDER)
 
 
-def test_developer_messages_become_the_system_text_where_the_template_knows_none() -> None:
+def test_developer_messages_become_the_system_text_where_the_template_knows_none(gateway: Gateway) -> None:
     messages = [SYSTEM, {"role": "developer", "content": "Use SI units."}, *HELLO]
-    with running(everybody(patch("acme/a"))) as gateway:
-        assert gateway.chat(messages).status == 200
-        assert f"system\n{PLACEHOLDER}Be brief.\n\nUse SI units.<|im_end|>" in gateway.engine.prompts[-1]
+    assert gateway.chat(messages).status == 200
+    assert f"system\n{PLACEHOLDER}Be brief.\n\nUse SI units.<|im_end|>" in gateway.engine.prompts[-1]
 
 
-def test_content_in_parts_stays_in_parts_and_is_joined_as_the_engine_joins_it() -> None:
+def test_content_in_parts_stays_in_parts_and_is_joined_as_the_engine_joins_it(gateway: Gateway) -> None:
     parts = [{"type": "text", "text": "Be brief."}, {"type": "text", "text": "Be kind."}]
-    with running(everybody(patch("acme/a"))) as gateway:
-        assert gateway.chat([{"role": "system", "content": parts}, *HELLO]).status == 200
-        assert f"system\n{PLACEHOLDER}Be brief.\nBe kind.<|im_end|>" in gateway.engine.prompts[-1]
+    assert gateway.chat([{"role": "system", "content": parts}, *HELLO]).status == 200
+    assert f"system\n{PLACEHOLDER}Be brief.\nBe kind.<|im_end|>" in gateway.engine.prompts[-1]
 
 
 def test_tools_and_calls_of_tools_are_counted_as_the_engine_renders_them() -> None:

@@ -18,6 +18,7 @@ from patchpm.guard.attestation import Serving, write_attestation
 from patchpm.model.apply import attach
 from patchpm.model.loaded import LoadedPatch
 from patchpm.trust.private_keys import PrivateKey
+from tests.loopback import in_a_thread
 from tests.model import tiny
 
 
@@ -58,14 +59,8 @@ class Server:
                 self._applied._guard.watches = ()  # what an engine without patchpm's own guard would do
         self._lock = threading.Lock()
         http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        thread = threading.Thread(target=http.serve_forever, args=(0.01,), daemon=True)
-        thread.start()
-        try:
+        with in_a_thread(http):
             yield f"http://127.0.0.1:{http.server_port}"
-        finally:
-            http.shutdown()
-            http.server_close()
-            thread.join()
 
     def replace_patches(self, patches: Sequence[LoadedPatch]) -> None:
         """Serve others from now on."""

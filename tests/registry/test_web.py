@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ssl
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -22,6 +21,7 @@ from cryptography.x509.oid import NameOID
 from patchpm.registry.folder import HEAD, FolderHost
 from patchpm.registry.hosts import open_host
 from patchpm.registry.web import WebHost
+from tests.loopback import in_a_thread
 from tests.simulator import refused
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
@@ -32,13 +32,8 @@ def serving(handler: type[BaseHTTPRequestHandler], secure: ssl.SSLContext | None
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     if secure is not None:
         server.socket = secure.wrap_socket(server.socket, server_side=True)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with in_a_thread(server):
         yield f"http{'' if secure is None else 's'}://127.0.0.1:{server.server_port}/registry"
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 def self_signed(folder: Path) -> tuple[Path, Path]:
@@ -158,7 +153,7 @@ def test_slow_retrieval_attack_a_file_that_drips_is_given_up(monkeypatch: pytest
 def test_a_server_that_is_silent_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("patchpm.registry.http_files.SILENCE_SECONDS", 0.1)
     monkeypatch.setattr("patchpm.registry.http_files._RETRIES", 1)
-    with answering(lambda _: time.sleep(2)) as host, refused("unreachable", "timed out"):
+    with answering(lambda _: time.sleep(0.5)) as host, refused("unreachable", "timed out"):
         host.read(HEAD, 1000)
 
 

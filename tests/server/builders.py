@@ -8,7 +8,6 @@ import json
 import logging
 import os
 import socket
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,13 +18,13 @@ from typing import Any
 import urllib3
 from sqlalchemy import text
 from uvicorn import Config
-from uvicorn import Server as Uvicorn
 
 from patchpm.json_log import REGISTRY_LOG as LOG
 from patchpm.json_log import JsonLines
 from patchpm.server.accounts import ORG, USER
 from patchpm.server.app import build_app
 from patchpm.server.site import Limits, Options, Site, open_site
+from tests.loopback import Loopback
 
 SMALL_LIMITS = Limits(inline=64 * 1024, commit=512 * 1024, file=1024 * 1024, json=16 * 1024, silence=0.5)
 """So that tests of limits need no large bodies and no long waits."""
@@ -178,24 +177,19 @@ def serving(options: Options) -> Iterator[Server]:
         log_config=None,
         access_log=False,
         proxy_headers=False,
-        timeout_graceful_shutdown=5,
     )
-    running = Uvicorn(config)
-    thread = threading.Thread(target=running.run, args=([listening],))
+    running = Loopback(config, grace=5)
     made = Server(site, f"http://127.0.0.1:{listening.getsockname()[1]}")
     handler = _Kept(made.records)
     LOG.addHandler(handler)
     before = LOG.level
     LOG.setLevel("INFO")
-    thread.start()
     try:
-        while not running.started:
-            time.sleep(0.01)
-        yield made
+        with running.running(listening):
+            while not running.started:
+                time.sleep(0.01)
+            yield made
     finally:
-        running.should_exit = True
-        thread.join()
-        listening.close()
         LOG.removeHandler(handler)
         LOG.setLevel(before)
         site.engine.dispose()
