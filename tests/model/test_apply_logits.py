@@ -319,6 +319,7 @@ def test_a_compiled_forward_gives_the_greedy_reply() -> None:
     assert_as_expected(case, *generate(case, 1))
 
 
+@pytest.mark.slow
 def test_a_compiled_model_gives_the_greedy_reply_and_stays_guarded() -> None:
     case = patched()
     compiled = cast("Any", torch).compile(case.model, backend="eager", dynamic=True)

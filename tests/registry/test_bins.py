@@ -205,7 +205,7 @@ def test_a_client_that_was_away_while_bins_came_follows(flat: RegistrySimulator)
         max_size=14,
     )
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 def test_whatever_happens_clients_old_and_new_see_the_same_and_all_of_it(
     tmp_path_factory: pytest.TempPathFactory, steps: list[str]
 ) -> None:

@@ -93,11 +93,12 @@ def is_read(form: Format, data: bytes) -> bool:
     return True
 
 
+@pytest.mark.parametrize("examples", [60, pytest.param(400, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", sorted(FORMATS))
-def test_what_the_schema_refuses_no_reader_takes(name: str) -> None:
+def test_what_the_schema_refuses_no_reader_takes(name: str, examples: int) -> None:
     form = FORMATS[name]
 
-    @settings(max_examples=400, deadline=None)
+    @settings(max_examples=examples, deadline=None)
     @given(mutants(name))
     def check(value: Any) -> None:
         if name == "index-entry" and "anchors" in value:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from patchpm.train.base_model import load_model
 from patchpm.train.data import load_data
 from patchpm.train.matrix import prefix_file
 from patchpm.train.recipe_toml import read_recipe
-from patchpm.train.run import CHECKPOINT, first_prefix, train
+from patchpm.train.run import CHECKPOINT, TrainResult, first_prefix, train
 from patchpm.train.used import Used, row_digest
 from tests.train.tiny_run import (
     FOREIGNERS,
@@ -29,6 +30,8 @@ from tests.train.tiny_run import (
 
 EVERYTHING = with_tables(RECIPE + PAIR_SOURCE, FOREIGNERS, STOP)
 """Both stages, all kinds of sources, company, and dev rows."""
+TO_THE_END = EVERYTHING.replace("patience = 2", "patience = 4")
+"""The same, with no stage that ends early."""
 
 
 @pytest.fixture(autouse=True)
@@ -100,23 +103,32 @@ def test_the_rows_used_are_exactly_those_of_training_and_dev(tmp_path: Path, bas
     assert used.filter == ""
 
 
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrainResult]:
+    """A run that nothing stops, for those that were stopped to be held against."""
+    folder = tmp_path_factory.mktemp("unbroken")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("PATCHPM_HOME", str(folder / "home"))
+        recipe = write_recipe(folder / "recipe", TO_THE_END)
+        yield train(recipe, write_base(folder / "base"), folder / "out", progress=Watch())
+
+
 @pytest.mark.parametrize(
     "stop",
     [("replies", 6), ("sft", 1), ("sft", 5), ("sft", 11), ("sft", 12), ("reference", 6), ("dpo", 1), ("dpo", 3)],
     ids=lambda stop: f"{stop[0]}-{stop[1]}",
 )
-def test_a_run_killed_in_any_part_ends_in_the_same_bytes(tmp_path: Path, base: Path, stop: tuple[str, int]) -> None:
-    recipe = write_recipe(tmp_path / "recipe", EVERYTHING.replace("patience = 2", "patience = 4"))
-    whole = train(recipe, base, tmp_path / "whole", progress=Watch())
-    for path in (tmp_path / "home").rglob("*.safetensors"):
-        path.unlink()  # the cache of replies, so that they are computed and can be stopped
+def test_a_run_killed_in_any_part_ends_in_the_same_bytes(
+    tmp_path: Path, base: Path, unbroken: TrainResult, stop: tuple[str, int]
+) -> None:
+    recipe = write_recipe(tmp_path / "recipe", TO_THE_END)
     with pytest.raises(Stopped):
         train(recipe, base, tmp_path / "cut", progress=Watch(stop=stop))
     again = Watch()
     cut = train(recipe, base, tmp_path / "cut", progress=again)
-    assert cut.prefix.read_bytes() == whole.prefix.read_bytes()
-    assert cut.training.read_bytes() == whole.training.read_bytes()
-    assert cut.used.read_bytes() == whole.used.read_bytes()
+    assert cut.prefix.read_bytes() == unbroken.prefix.read_bytes()
+    assert cut.training.read_bytes() == unbroken.training.read_bytes()
+    assert cut.used.read_bytes() == unbroken.used.read_bytes()
     assert ("sft" in again.figures) == (stop[0] in ("replies", "sft"))
 
 
