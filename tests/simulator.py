@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from copy import copy
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -85,6 +87,15 @@ class RegistrySimulator:
         self.pin = self.writer().create(self.roles())
         self.add_vendor("acme")
         self.publish()
+
+    def copied(self, state: Path) -> RegistrySimulator:
+        """The same registry with users of its own; neither sees what happens to the other from now on."""
+        made = copy(self)
+        made.users = state
+        made.host = replace(self.host, files=dict(self.host.files), asked=[])
+        made.keys = dict(self.keys)
+        made.vendors = {vendor: list(keys) for vendor, keys in self.vendors.items()}
+        return made
 
     def roles(self, **others: KeySet) -> RootRoles:
         """The keys of the top-level roles, some of them replaced."""
@@ -215,6 +226,22 @@ class RegistrySimulator:
             self.seal(promise)
         else:
             self.put_bin(bins.of(vendor), promise)
+
+
+def simulated(state: Path, *vendors: str, spread: Callable[[int], int] = bits_for) -> RegistrySimulator:
+    """A registry with `acme` and more vendors, signed once for all tests: most of its cost is in signatures.
+
+    All that this gives hold the same keys. A test that needs two registries makes a `RegistrySimulator` of its own.
+    """
+    return _original(vendors, spread).copied(state)
+
+
+@cache
+def _original(vendors: tuple[str, ...], spread: Callable[[int], int]) -> RegistrySimulator:
+    made = RegistrySimulator(Path("nobody"), spread=spread)
+    for vendor in vendors:
+        made.add_vendor(vendor)
+    return made
 
 
 def crowded(vendors: int) -> int:

@@ -17,7 +17,7 @@ from patchpm.registry.roles import bins_targets_of, promise_of, snapshot_of, tar
 from patchpm.trust.policy import KeySet
 from patchpm.trust.private_keys import generate
 from patchpm.trust.tuf_bins import Bin, all_bins
-from tests.simulator import TIMESTAMP, RegistrySimulator, crowded, keys_of, refused
+from tests.simulator import TIMESTAMP, RegistrySimulator, crowded, keys_of, refused, simulated
 
 TOXICITY = PatchName.parse("acme/toxicity")
 BITS = 2
@@ -28,9 +28,7 @@ MANY = ("acme", "labx", "third", "fourth", "fifth", "sixth")
 @pytest.fixture
 def registry(tmp_path: Path) -> RegistrySimulator:
     """Six vendors in four bins; `acme` has published."""
-    made = RegistrySimulator(tmp_path, spread=crowded)
-    for vendor in MANY[1:]:
-        made.add_vendor(vendor)
+    made = simulated(tmp_path, *MANY[1:], spread=crowded)
     assert made.state().bits == BITS
     return made
 
@@ -38,8 +36,7 @@ def registry(tmp_path: Path) -> RegistrySimulator:
 @pytest.fixture
 def flat(tmp_path: Path) -> RegistrySimulator:
     """Two vendors, the most that stay flat; `acme` has published."""
-    made = RegistrySimulator(tmp_path, spread=crowded)
-    made.add_vendor("labx")
+    made = simulated(tmp_path, "labx", spread=crowded)
     assert made.state().bits == 0
     return made
 

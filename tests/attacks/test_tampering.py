@@ -94,7 +94,7 @@ def test_any_flipped_byte_of_any_registry_metadata_is_refused_by_name(registry: 
 
 
 @given(place=st.integers(0, 10**6), by=st.integers(1, 255))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_no_flip_of_the_timestamp_or_of_a_new_root_goes_unnoticed(
     registry: RegistrySimulator, place: int, by: int
 ) -> None:
@@ -132,7 +132,7 @@ def test_any_flipped_byte_of_any_file_of_a_release_is_refused_by_name(
 @given(
     file=st.sampled_from(list(FIELDS)), place=st.integers(0, 10**6), data=st.binary(max_size=8), drop=st.integers(0, 8)
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_no_edit_of_a_release_goes_unnoticed(
     registry: RegistrySimulator, file: str, place: int, data: bytes, drop: int
 ) -> None:
@@ -148,7 +148,7 @@ def test_no_edit_of_a_release_goes_unnoticed(
 
 
 @given(data=st.binary(max_size=400))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_garbage_in_place_of_a_file_is_an_integrity_error_and_never_a_crash(
     registry: RegistrySimulator, data: bytes
 ) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,18 +44,32 @@ UNKNOWN = Claim("kindness", "held-out-kind", 200, 0.1, 0.9, 0.85, 0.93)
 DEMAND = '\n[[require]]\nmatch = "acme/*"\nevaluators = ["labx"]\n'
 
 
+@dataclass(frozen=True)
+class Measured:
+    """What the vendor has measured, and the home folder in which what the base does was kept meanwhile."""
+
+    claims: tuple[Claim, ...]
+    home: Path
+
+
 class Vendor:
     """A vendor with a patch for the tiny model, who has measured it."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, measured: Measured | None = None) -> None:
         self.world = world
         world.base = write_base(world.root / "models" / "real-tiny")
         self.suite = str(write_suite(world.root / "suite", SUITE))
         self.rows: PrefixMatrix = matrix(3, hidden_size=32, seed=1)
-        path = world.root / "prefix.safetensors"
+        if measured is not None:
+            shutil.copytree(measured.home / "cache", world.home / "cache", dirs_exist_ok=True)
+        self.measured = measured or self._measure()
+        self.claims = self.measured.claims
+
+    def _measure(self) -> Measured:
+        world, path = self.world, self.world.root / "prefix.safetensors"
         path.write_bytes(write_prefix(self.rows))
         told = world.ok("evaluate", str(path), "--base", str(world.base), "--suite", self.suite, "--json").json
-        self.claims = claims_from(Record({"claims": told["claims"]}, "claims", code="malformed"))
+        return Measured(claims_from(Record({"claims": told["claims"]}, "claims", code="malformed")), world.home)
 
     def release(self, claims: Iterable[Claim], version: str = "1.0.0") -> ReleaseFiles:
         made = manifest(version=version, prefix=self.rows, base=base_model(self.world.base), claims=tuple(claims))
@@ -76,10 +91,16 @@ class Vendor:
         return self.world.run("attest", str(release), *options, *more)
 
 
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Measured:
+    with pytest.MonkeyPatch.context() as patched:
+        return Vendor(World(tmp_path_factory.mktemp("measured"), patched)).measured
+
+
 @pytest.fixture
-def vendor(world: World) -> Vendor:
+def vendor(world: World, measured: Measured) -> Vendor:
     world.ok("key", "generate", "labx", "--no-passphrase")
-    return Vendor(world)
+    return Vendor(world, measured)
 
 
 def lied(claims: Iterable[Claim]) -> list[Claim]:

@@ -41,7 +41,7 @@ def test_every_flipped_byte_of_an_installed_release_is_refused_at_load_and_the_f
     assert installer.load(lock, "tiny")[1]
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_a_flipped_byte_of_any_file_of_a_registry_is_refused_at_install_and_the_file_named(
     world: World, data: st.DataObject
@@ -66,7 +66,7 @@ def test_a_flipped_byte_of_any_file_of_a_registry_is_refused_at_install_and_the_
         path.write_bytes(sound)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_a_flipped_byte_of_a_lock_is_refused_unless_it_is_white_space_or_comment(
     world: World, data: st.DataObject

@@ -23,9 +23,12 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATCHPM_HOME", str(tmp_path / "home"))
 
 
-@pytest.fixture(name="found")
-def measured(tmp_path: Path) -> Evaluation:
-    return evaluate(tiny_bench(tmp_path), prefix(), [tiny_suite(tmp_path)])
+@pytest.fixture(name="found", scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
+    folder = tmp_path_factory.mktemp("measured")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("PATCHPM_HOME", str(folder / "home"))
+        return evaluate(tiny_bench(folder), prefix(), [tiny_suite(folder)])
 
 
 def test_there_is_a_claim_for_each_metric_and_part_and_a_pooled_one_before_them(found: Evaluation) -> None:

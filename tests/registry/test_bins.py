@@ -24,7 +24,7 @@ from patchpm.registry.writer import RegistryWriter
 from patchpm.trust.policy import Policy, RegistryTrust
 from patchpm.trust.private_keys import generate
 from patchpm.trust.tuf_bins import MAX_BITS, Bin, all_bins
-from tests.simulator import RegistrySimulator, crowded, keys_of, refused
+from tests.simulator import RegistrySimulator, crowded, keys_of, refused, simulated
 
 TOXICITY = PatchName.parse("acme/toxicity")
 MANY = ("acme", "labx", "third", "fourth", "fifth", "sixth")
@@ -33,18 +33,13 @@ MANY = ("acme", "labx", "third", "fourth", "fifth", "sixth")
 @pytest.fixture
 def registry(tmp_path: Path) -> RegistrySimulator:
     """Six vendors in four bins; `acme` has published."""
-    made = RegistrySimulator(tmp_path, spread=crowded)
-    for vendor in MANY[1:]:
-        made.add_vendor(vendor)
-    return made
+    return simulated(tmp_path, *MANY[1:], spread=crowded)
 
 
 @pytest.fixture
 def flat(tmp_path: Path) -> RegistrySimulator:
     """Two vendors, the most that stay flat; `acme` has published."""
-    made = RegistrySimulator(tmp_path, spread=crowded)
-    made.add_vendor("labx")
-    return made
+    return simulated(tmp_path, "labx", spread=crowded)
 
 
 @contextmanager
@@ -209,7 +204,7 @@ def test_a_client_that_was_away_while_bins_came_follows(flat: RegistrySimulator)
 def test_whatever_happens_clients_old_and_new_see_the_same_and_all_of_it(
     tmp_path_factory: pytest.TempPathFactory, steps: list[str]
 ) -> None:
-    registry = RegistrySimulator(tmp_path_factory.mktemp("registry"), spread=crowded)
+    registry = simulated(tmp_path_factory.mktemp("registry"), spread=crowded)
     releases, vendors = 1, ["acme"]
     for number, step in enumerate([*steps, "look"]):
         if step == "add a vendor":

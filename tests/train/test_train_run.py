@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -65,6 +65,39 @@ def bytes_of(recipe: Path, base: Path, out: Path, *, seed: int | None = None) ->
     return train(recipe, base, out, seed=seed, progress=Watch()).prefix.read_bytes()
 
 
+@dataclass(frozen=True)
+class Run:
+    """A recipe that was trained."""
+
+    recipe: Path
+    base: Path
+    out: Path
+    result: TrainResult
+
+    @classmethod
+    def of(cls, folder: Path, text: str) -> Run:
+        recipe, base, out = write_recipe(folder / "recipe", text), write_base(folder / "base"), folder / "out"
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setenv("PATCHPM_HOME", str(folder / "home"))
+            return cls(recipe, base, out, train(recipe, base, out, progress=Watch()))
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return Run.of(tmp_path_factory.mktemp("plain"), RECIPE)
+
+
+@pytest.fixture(scope="module")
+def rich(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return Run.of(tmp_path_factory.mktemp("rich"), EVERYTHING)
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> TrainResult:
+    """What a run gives that nothing stops, for those that were stopped to be held against."""
+    return Run.of(tmp_path_factory.mktemp("unbroken"), TO_THE_END).result
+
+
 def test_training_teaches_the_wanted_reply_and_writes_the_prefix_with_a_statement(tmp_path: Path, base: Path) -> None:
     watch = Watch()
     text = RECIPE.replace("tokens = 6\nanchor", "tokens = 16\nanchor").replace("steps = 12", "steps = 60")
@@ -83,34 +116,23 @@ def test_training_teaches_the_wanted_reply_and_writes_the_prefix_with_a_statemen
     assert statement["data"][0]["sha256"] == str(Digest.of((recipe.parent / "harmful.txt").read_bytes()))
 
 
-def test_the_statement_is_one_that_a_manifest_takes(tmp_path: Path, base: Path) -> None:
-    result = train(write_recipe(tmp_path / "recipe", EVERYTHING), base, tmp_path / "out", progress=Watch())
-    read = training_from(Record(json.loads(result.training.read_text()), "training.json", code="malformed-training"))
+def test_the_statement_is_one_that_a_manifest_takes(rich: Run) -> None:
+    read = training_from(
+        Record(json.loads(rich.result.training.read_text()), "training.json", code="malformed-training")
+    )
     assert read.method == "prefix: sft then dpo with kl anchor, beside foreign prefixes"
     assert [source.name for source in read.data] == ["bad", "good", "both"]
 
 
-def test_the_rows_used_are_exactly_those_of_training_and_dev(tmp_path: Path, base: Path) -> None:
-    recipe = write_recipe(tmp_path / "recipe", EVERYTHING)
-    result = train(recipe, base, tmp_path / "out", progress=Watch())
-    used = Used.read(result.used.read_bytes())
-    sources = load_data(read_recipe(recipe), tmp_path).sources
+def test_the_rows_used_are_exactly_those_of_training_and_dev(tmp_path: Path, rich: Run) -> None:
+    used = Used.read(rich.result.used.read_bytes())
+    sources = load_data(read_recipe(rich.recipe), tmp_path).sources
     keys = [record.key for split in sources for record in (*split.train, *split.dev)]
     assert used.rows == {row_digest(key) for key in keys}
     assert len(used.rows) == len(keys) == 22
     assert row_digest("harm apple") in used.rows or row_digest("harm river") in used.rows
     assert row_digest("wound a cat") not in used.rows
     assert used.filter == ""
-
-
-@pytest.fixture(scope="module")
-def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrainResult]:
-    """A run that nothing stops, for those that were stopped to be held against."""
-    folder = tmp_path_factory.mktemp("unbroken")
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setenv("PATCHPM_HOME", str(folder / "home"))
-        recipe = write_recipe(folder / "recipe", TO_THE_END)
-        yield train(recipe, write_base(folder / "base"), folder / "out", progress=Watch())
 
 
 @pytest.mark.parametrize(
@@ -148,18 +170,18 @@ def test_a_stage_that_gets_no_better_ends_early_and_a_killed_run_does_so_at_the_
     assert cut.prefix.read_bytes() == whole.prefix.read_bytes()
 
 
-def test_another_seed_of_the_recipe_or_of_the_command_gives_another_prefix(tmp_path: Path, base: Path) -> None:
-    seven = bytes_of(write_recipe(tmp_path / "seven"), base, tmp_path / "out7")
+def test_another_seed_of_the_recipe_or_of_the_command_gives_another_prefix(
+    tmp_path: Path, base: Path, plain: Run
+) -> None:
     eight = bytes_of(write_recipe(tmp_path / "eight", RECIPE.replace("seed = 7", "seed = 8")), base, tmp_path / "out8")
     asked = bytes_of(write_recipe(tmp_path / "asked"), base, tmp_path / "outasked", seed=8)
-    assert seven != eight
+    assert eight != plain.result.prefix.read_bytes()
     assert asked == eight
 
 
-def test_company_changes_the_prefix(tmp_path: Path, base: Path) -> None:
-    alone = bytes_of(write_recipe(tmp_path / "alone"), base, tmp_path / "out1")
-    beside = bytes_of(write_recipe(tmp_path / "beside", with_tables(RECIPE, FOREIGNERS)), base, tmp_path / "out2")
-    assert alone != beside
+def test_company_changes_the_prefix(tmp_path: Path, base: Path, plain: Run) -> None:
+    beside = bytes_of(write_recipe(tmp_path / "beside", with_tables(RECIPE, FOREIGNERS)), base, tmp_path / "out")
+    assert beside != plain.result.prefix.read_bytes()
 
 
 @pytest.mark.parametrize(("left_out", "parts"), [("dpo", {"replies", "sft"}), ("sft", {"replies", "reference", "dpo"})])
@@ -171,11 +193,10 @@ def test_a_stage_without_steps_is_left_out(tmp_path: Path, base: Path, left_out:
     assert left_out not in json.loads(result.training.read_text())["method"]
 
 
-def test_a_finished_run_started_again_trains_nothing_and_writes_the_same(tmp_path: Path, base: Path) -> None:
-    recipe = write_recipe(tmp_path / "recipe", EVERYTHING)
-    first = bytes_of(recipe, base, tmp_path / "out")
+def test_a_finished_run_started_again_trains_nothing_and_writes_the_same(rich: Run) -> None:
+    first = rich.result.prefix.read_bytes()
     again = Watch()
-    assert train(recipe, base, tmp_path / "out", progress=again).prefix.read_bytes() == first
+    assert train(rich.recipe, rich.base, rich.out, progress=again).prefix.read_bytes() == first
     assert "sft" not in again.figures
     assert "dpo" not in again.figures
 
