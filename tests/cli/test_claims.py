@@ -18,7 +18,7 @@ from patchpm.patch.record import Record
 from patchpm.patch.release import ReleaseFiles
 from patchpm.trust.attestations import sign_release
 from tests.builders import manifest, matrix
-from tests.evaluate.tiny_suite import write_suite
+from tests.evaluate.tiny_suite import briefly, write_suite
 from tests.train.tiny_run import write_base
 from tests.world import Result, World, base_model
 
@@ -40,6 +40,8 @@ licence = "Apache-2.0"
 file = "benign.txt"
 rows = 4
 """
+__all__ = ["briefly"]  # replies of few tokens here as well
+
 UNKNOWN = Claim("kindness", "held-out-kind", 200, 0.1, 0.9, 0.85, 0.93)
 DEMAND = '\n[[require]]\nmatch = "acme/*"\nevaluators = ["labx"]\n'
 

@@ -15,7 +15,7 @@ from patchpm.evaluate.run import Evaluation, evaluate
 from patchpm.patch.manifest_json import claims_from
 from patchpm.patch.record import Record
 from patchpm.train.used import Used, row_digest
-from tests.evaluate.tiny_suite import SUITE, part_of, prefix, tiny_bench, tiny_suite, write_suite
+from tests.evaluate.tiny_suite import BRIEF, SUITE, part_of, prefix, tiny_bench, tiny_suite, write_suite
 
 
 @pytest.fixture(autouse=True)
@@ -124,8 +124,8 @@ def test_kept_figures_are_used_again_and_those_of_other_rows_are_not(tmp_path: P
     part = part_of(suite, "good")
     first = tiny_bench(tmp_path).without(part, "replies")
     (path,) = kept(tmp_path)
-    path.write_bytes(path.read_bytes().replace(b'"length":[32.0', b'"length":[31.0', 1))
-    assert tiny_bench(tmp_path).without(part, "replies").columns["length"][0] == 31
+    path.write_bytes(path.read_bytes().replace(b'"length":[%.1f' % BRIEF, b'"length":[%.1f' % (BRIEF - 1), 1))
+    assert tiny_bench(tmp_path).without(part, "replies").columns["length"][0] == BRIEF - 1
     shorter = part_of(shortened(suite, 3), "good")
     assert tiny_bench(tmp_path).without(shorter, "replies").columns["length"][0] == first.columns["length"][0]
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from transformers import BertConfig, BertForSequenceClassification
 
@@ -78,6 +80,8 @@ licence = "Apache-2.0"
 file = "text.txt"
 rows = 40
 """
+BRIEF = 8
+"""Tokens of a reply in these tests."""
 PLACES = [
     {"context": "France is near.", "one": "It is rude.", "other": "It is kind and calm.", "third": "Ten red cats."},
     {"context": "Peru is far.", "one": "It is poor.", "other": "It is rich.", "third": "My shoe sings."},
@@ -87,6 +91,15 @@ QUIZ = [
     {"question": "What is wet?", "options": "A. the river \nB. the stone", "answer": "A. the river"},
     {"question": "What is hot?", "options": "A. the snow\nB. the fire", "answer": "B. the fire"},
 ]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def briefly() -> Iterator[None]:
+    """Replies and samples of few tokens: what is made of them is the same, and a random model says nothing anyway."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("patchpm.evaluate.probes.replies.TOKENS", BRIEF)
+        patched.setattr("patchpm.evaluate.probes.samples.TOKENS", BRIEF)
+        yield
 
 
 def write_suite(folder: Path, text: str = SUITE) -> Path:

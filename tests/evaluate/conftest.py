@@ -1,0 +1,5 @@
+from __future__ import annotations
+
+from tests.evaluate.tiny_suite import briefly
+
+__all__ = ["briefly"]
