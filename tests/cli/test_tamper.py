@@ -21,7 +21,10 @@ from patchpm.store.store import Store
 from tests.world import World
 
 
-def test_every_flipped_byte_of_an_installed_release_is_refused_at_load_and_the_file_named(world: World) -> None:
+@pytest.mark.parametrize("step", [pytest.param(1, marks=pytest.mark.slow), 7])
+def test_any_flipped_byte_of_an_installed_release_is_refused_at_load_and_the_file_named(
+    world: World, step: int
+) -> None:
     world.publish()
     world.started("toxicity")
     installer = _installer(world)
@@ -32,7 +35,7 @@ def test_every_flipped_byte_of_an_installed_release_is_refused_at_load_and_the_f
     ):
         (path,) = (path for path in world.stored() if path.name == digest.hex)
         data = path.read_bytes()
-        for place in range(len(data)):
+        for place in range(0, len(data), step):
             path.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
             with pytest.raises(IntegrityError) as refusal:
                 installer.load(lock, "tiny")

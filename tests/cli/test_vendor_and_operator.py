@@ -84,7 +84,10 @@ def test_a_key_that_must_sign_and_is_not_there_is_named(world: World) -> None:
     assert (refused.code, refused.error["code"]) == (2, "missing-key")
 
 
-def test_keys_are_encrypted_at_rest_and_open_with_their_passphrase_only(world: World) -> None:
+def test_keys_are_encrypted_at_rest_and_open_with_their_passphrase_only(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("patchpm.trust.private_keys.BCRYPT_ROUNDS", 1)
     right, wrong = world.root / "right", world.root / "wrong"
     right.write_text("correct horse\n")
     wrong.write_text("battery staple\n")

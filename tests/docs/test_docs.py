@@ -19,9 +19,10 @@ PAGES = {
 }
 RUNNABLE = [name for name, page in PAGES.items() if page.steps() and not page.is_real]
 SLOW = tuple(
-    f"docs/how-to/{name}.md" for name in ("check-claims", "export", "own-patch", "peft", "private-registry", "python")
+    f"docs/how-to/{name}.md"
+    for name in ("check-claims", "export", "keys-and-rotation", "own-patch", "peft", "private-registry", "python")
 )
-"""Pages that train, or that load torch several times."""
+"""Pages that train, that load torch several times, or that unlock many keys."""
 REAL = [name for name, page in PAGES.items() if page.is_real]
 
 

@@ -27,6 +27,12 @@ from tests.simulator import refused
 Answer = Callable[[BaseHTTPRequestHandler], None]
 
 
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pause before each further try is twice as long as the one before it."""
+    monkeypatch.setattr("patchpm.registry.http_files._RETRIES", 2)
+
+
 @contextmanager
 def serving(handler: type[BaseHTTPRequestHandler], secure: ssl.SSLContext | None = None) -> Iterator[str]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)

@@ -115,7 +115,8 @@ def test_base64_with_stray_bits_or_without_padding_is_refused() -> None:
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_an_encrypted_key_opens_with_its_passphrase_only(scheme: str) -> None:
+def test_an_encrypted_key_opens_with_its_passphrase_only(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("patchpm.trust.private_keys.BCRYPT_ROUNDS", 1)
     key = generate(scheme)
     data = key.to_openssh(b"correct horse")
     assert is_encrypted(data)
