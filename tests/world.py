@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Mapping
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from safetensors.numpy import save_file
 
 from patchpm.cli.app import run
 from patchpm.model.fingerprint import fingerprint
+from patchpm.patch.digest import Digest
 from patchpm.patch.fingerprint import BaseModel
 from patchpm.patch.manifest_json import write_manifest
 from patchpm.patch.name import PatchName
@@ -32,6 +35,7 @@ from patchpm.trust.policy import RegistryTrust, key_set
 from patchpm.trust.policy_toml import with_registry
 from patchpm.trust.private_keys import PrivateKey, generate
 from tests.builders import manifest, matrix
+from tests.simulator import MemoryHost
 
 WIDTH = 8
 ONLY_OURS = 'version = 1\n[[deny]]\nmatch = "patchpm/*"\nreason = "this user takes patches of the company only"\n'
@@ -71,10 +75,12 @@ class World:
         monkeypatch.delenv("PATCHPM_OFFLINE", raising=False)
         monkeypatch.chdir(self.project)
         self.base = model(root / "models" / "tiny")
-        self.operator, self.vendor = generate(), generate()
-        self.pin = self.writer().create(roles(self.operator))
-        for name in vendors:
-            self.writer().add_vendor(name, key_set([self.vendor.public], 1), allow_lookalike=True)
+        signed = _signed(vendors)
+        self.operator, self.vendor, self.pin = signed.operator, signed.vendor, signed.pin
+        for name, data in signed.files.items():
+            path = self.registry / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
         self.trust(vendors)
 
     def writer(self, *more: PrivateKey, late: timedelta = timedelta()) -> RegistryWriter:
@@ -139,6 +145,27 @@ class World:
     def stored(self) -> list[Path]:
         """Every file of the store."""
         return sorted(path for path in (self.home / "data" / "store").rglob("*") if path.is_file())
+
+
+@dataclass(frozen=True, slots=True)
+class _Signed:
+    """A registry without patches, and the keys that it is in the hands of."""
+
+    operator: PrivateKey
+    vendor: PrivateKey
+    pin: Digest
+    files: Mapping[str, bytes]
+
+
+@cache
+def _signed(vendors: tuple[str, ...]) -> _Signed:
+    """Made once for all tests, since most of a world's cost is in signatures: no test has two worlds of one kind."""
+    operator, vendor, host = generate(), generate(), MemoryHost()
+    writer = RegistryWriter(host, [operator, vendor], datetime.now(UTC))
+    pin = writer.create(roles(operator))
+    for name in vendors:
+        writer.add_vendor(name, key_set([vendor.public], 1), allow_lookalike=True)
+    return _Signed(operator, vendor, pin, host.files)
 
 
 def roles(*keys: PrivateKey) -> RootRoles:

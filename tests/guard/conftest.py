@@ -33,6 +33,6 @@ def locked() -> Locked:
         lambda: (tiny.llama(), tiny.tokenizer()),
         PatchSet("system-start", patches),
         tiny.fingerprint(model),
-        pool=POOL[:8],
+        pool=POOL[:4],
     )
     return Locked(patches, foreign, reference)

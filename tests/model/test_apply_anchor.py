@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import cache
 from typing import Any
 
 import pytest
@@ -27,6 +28,12 @@ def attached(template: Any, **options: Any) -> tuple[Any, Any, Applied]:
     return tokenizer, tiny.tokenizer(template), attach(model, tokenizer, [tiny.patch(base, **options)])
 
 
+@cache
+def attached_to_shape(name: str) -> tuple[Any, Any, Applied]:
+    """The same for a template of `SHAPES`, for tests that only render."""
+    return attached(SHAPES[name].source)
+
+
 def split(text: str) -> tuple[str, str, str]:
     """A rendered text before, in, and after the run of prefix tokens."""
     match = re.search(r"(<\|patchpm:[0-9a-f]{32}:\d{4}\|>)+", text)
@@ -37,7 +44,7 @@ def split(text: str) -> tuple[str, str, str]:
 @pytest.mark.parametrize("name", SHAPES)
 def test_the_prefix_stands_at_the_start_of_the_system_text(name: str) -> None:
     shape = SHAPES[name]
-    tokenizer, _, applied = attached(shape.source)
+    tokenizer, _, applied = attached_to_shape(name)
     for messages, where in (([USER], shape.without_system), ([SYSTEM, USER], shape.with_system)):
         if where:
             before, _, after = split(tokenizer.apply_chat_template(messages, tokenize=False))
@@ -55,7 +62,7 @@ def test_the_prefix_stands_at_the_start_of_the_system_text(name: str) -> None:
 def test_without_the_prefix_the_rendering_is_the_base_s_own(
     name: str, system: bool, tools: Any, turns: list[dict[str, str]]
 ) -> None:
-    tokenizer, base, applied = attached(SHAPES[name].source)
+    tokenizer, base, applied = attached_to_shape(name)
     messages = [SYSTEM, *turns] if system else turns
     options = {"tools": tools, "add_generation_prompt": True, "tokenize": False}
     before, _, after = split(tokenizer.apply_chat_template(messages, **options))

@@ -91,7 +91,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubServer]:
 @pytest.fixture(
     params=[
         "folder",
-        "folder with bins",
+        pytest.param("folder with bins", marks=pytest.mark.slow),
         pytest.param("s3", marks=pytest.mark.slow),
         pytest.param("hub", marks=pytest.mark.slow),
     ]

@@ -17,7 +17,7 @@ from patchpm.resolve.ways_out import smallest_core
 from tests.resolve.brute_force import BruteForce
 from tests.resolve.problems import Problem, dense_problem, problems
 
-_MANY = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+_MANY = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @_MANY

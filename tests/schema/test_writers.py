@@ -65,7 +65,7 @@ CLAIMS = st.builds(
     st.lists(st.floats(-1e300, 1e300), min_size=4, max_size=4).map(sorted),
     st.integers(1, 10**9),
 )
-FEW = settings(max_examples=60, deadline=None)
+FEW = settings(max_examples=25, deadline=None)
 
 
 @FEW
