@@ -20,9 +20,12 @@ PAGES = {
 RUNNABLE = [name for name, page in PAGES.items() if page.steps() and not page.is_real]
 SLOW = tuple(
     f"docs/how-to/{name}.md"
-    for name in ("check-claims", "export", "keys-and-rotation", "own-patch", "peft", "private-registry", "python")
+    for name in (
+        *("check-claims", "export", "keys-and-rotation", "merge-conflicts"),
+        *("own-patch", "peft", "private-registry", "python"),
+    )
 )
-"""Pages that train, that load torch several times, or that unlock many keys."""
+"""Pages that train, that load torch several times, that unlock many keys, or of very many commands."""
 REAL = [name for name, page in PAGES.items() if page.is_real]
 
 
