@@ -19,6 +19,7 @@ from patchpm.guard.served import (
 _DOUBTS: Final = {
     Doubt.NO_ANSWER: "it gives no answer that can be judged",
     Doubt.TOO_CLOSE: "its answers fit the locked set, and something else nearly as well",
+    Doubt.TOO_FAR: "its answers are nearest to the locked set, and not near enough: few bits, or a changed prefix",
     Doubt.COUNTS_DENY: "its answers fit the locked set, but it counts the tokens of another prompt",
     Doubt.TEXT_ONLY: "it gives texts only and no token counts, and texts alone prove too little",
 }

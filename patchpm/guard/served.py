@@ -23,6 +23,8 @@ class Doubt(StrEnum):
     """The server did not answer, or not as an OpenAI-compatible one."""
     TOO_CLOSE = "too-close"
     """The answers fit the locked set, and something else nearly as well."""
+    TOO_FAR = "too-far"
+    """The answers fit the locked set better than anything else that is known, and not well enough."""
     COUNTS_DENY = "counts-deny"
     """The answers fit the locked set, and the numbers of prompt tokens are those of another prompt."""
     TEXT_ONLY = "text-only"

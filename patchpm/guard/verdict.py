@@ -2,7 +2,8 @@
 
 1. The distance to each hypothesis is the mean over the probes (`Distribution.distance`, or of texts where a server
    gives no log-probabilities).
-2. Farther than the threshold from all of them: some other patch.
+2. Farther than the threshold from all of them: some other patch. Not far beyond it, and the locked set is the nearest
+   by that margin: unclear, since engines that compute in few bits get there too.
 3. The nearest one is what is served, if it is nearer than the others by a margin.
 4. The numbers of prompt tokens are evidence of their own. They cannot acquit, since a server may say anything; but they
    must not deny that the prefix is there.
@@ -22,6 +23,8 @@ from patchpm.guard.served import Alternative, AsLocked, Doubt, Served, Stripped,
 
 MARGIN: Final = 1.25
 """How many times farther the next hypothesis must be than the nearest."""
+FAR: Final = 2.0
+"""How many times the threshold is too far for the locked set in any number of bits."""
 TEXT_THRESHOLD: Final = 0.5
 """The same for texts, whose distances are from 0 to 1: in fewer bits, some answers take another turn."""
 
@@ -75,9 +78,11 @@ def judge(reference: Reference, seen: Sequence[Observation]) -> Finding:
     threshold = TEXT_THRESHOLD if by_text else reference.threshold
     (nearest, least), (_, next_least) = distances[0], distances[1]
     served: Served = nearest
+    clear = next_least > MARGIN * least
     if least > threshold:
-        served = WrongPatch()
-    elif isinstance(nearest, AsLocked) and next_least <= MARGIN * least:
+        near = isinstance(nearest, AsLocked) and clear and least <= FAR * threshold and not by_text
+        served = Unclear(Doubt.TOO_FAR) if near else WrongPatch()
+    elif isinstance(nearest, AsLocked) and not clear:
         served = Unclear(Doubt.TOO_CLOSE)
     elif isinstance(nearest, AsLocked) and counts in (Counts.WITHOUT_PREFIX, Counts.OTHER):
         served = Unclear(Doubt.COUNTS_DENY)

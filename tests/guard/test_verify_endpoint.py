@@ -74,6 +74,17 @@ def test_a_foreign_prefix_is_a_wrong_patch(locked: Locked) -> None:
     assert finding.counts is Counts.WITH_PREFIX
 
 
+def test_what_is_nearest_to_the_locked_set_and_a_little_too_far_is_unclear_and_farther_is_wrong(locked: Locked) -> None:
+    one, *others = locked.patches
+    with Server((replace(one, rows=one.rows * 1.02), *others)).running() as url:
+        near = Endpoint(url, seconds=20).find(locked.reference)
+        assert near.distance is not None
+        assert near.served == AsLocked()
+        for share, expected in ((0.6, Unclear(Doubt.TOO_FAR)), (0.4, WrongPatch())):
+            strict = replace(locked.reference, threshold=share * near.distance)
+            assert Endpoint(url, seconds=20).find(strict).served == expected
+
+
 def test_a_template_that_the_operator_overrides_is_found(locked: Locked) -> None:
     assert found(locked, Server(locked.patches, template=tiny.CHATML)).served == Stripped()
 
