@@ -13,7 +13,7 @@ from patchpm.patch.strict_json import JsonValue
 
 
 @click.command(
-    epilog="Example: patchpm train recipes/harmfulness/recipe.toml --base models/SmolLM2-135M-Instruct --out made"
+    epilog="Example: patchpm train recipes/harmfulness/1.1.1/recipe.toml --base models/SmolLM2-135M-Instruct --out made"
 )
 @click.argument("recipe", type=click.Path(dir_okay=False, path_type=Path))
 @click.option(

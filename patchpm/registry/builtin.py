@@ -17,7 +17,7 @@ ALIAS: Final = "builtin"
 URL: Final = "builtin:"
 """The address that stands for this registry in a policy."""
 VENDOR: Final = "patchpm"
-ROOT: Final = Digest.parse("sha256:c1a7fd1537fcb878ad1a6dd55184c7801b17306e1ff08f9272ddd3d82db0bd5e")
+ROOT: Final = Digest.parse("sha256:44d3d7653969fe343e79d001c5597edcc27dcdcb16e0339d1859dc4f6ffbad4a")
 """Of `builtin_registry/metadata/1.root.json`."""
 
 
