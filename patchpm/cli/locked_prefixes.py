@@ -56,11 +56,7 @@ def locked_prefixes(folder: Path, label: str | None) -> LockedPrefixes:
 def base_folder(session: Session, location: str, beside: Path, manifests: Iterable[Manifest]) -> Path:
     """The folder of a base that releases are to be measured on, once it is known to be theirs.
 
-    Args:
-        session: Whose policy says how well a base must be known.
-        location: Of the base, as the user names it.
-        beside: Folder that a relative location starts from.
-        manifests: Of the releases.
+    Args: as `measured_base`.
 
     Raises:
         CannotError: `not-a-folder` for a GGUF base, and as the fingerprint room.

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
 from pathlib import Path
 from typing import Final
 
-from patchpm.atomic_write import explained
+from patchpm.atomic_write import TEMPORARY_SUFFIX, explained
 from patchpm.store.store import Usage
 
 FOLDER: Final = "exports"
@@ -34,8 +35,8 @@ def clean(cache: Path) -> Usage:
             for path in lock.parent.iterdir():
                 if path == lock:
                     continue
-                if path.is_dir() and not path.is_symlink():
-                    shutil.rmtree(path)
-                else:
-                    path.unlink()
+                # Out of its place in one step: what is left of it, should this be killed, is nobody's export.
+                gone = path.with_name(f".{secrets.token_hex(8)}{TEMPORARY_SUFFIX}")
+                path.replace(gone)
+                shutil.rmtree(gone) if gone.is_dir() and not gone.is_symlink() else gone.unlink()
     return before

@@ -14,7 +14,7 @@ _LIMIT: Final = 4 * 1024 * 1024
 
 
 async def fetch(
-    client: ClientSession, url: str, patience: ClientTimeout, data: bytes | None = None
+    client: ClientSession, url: str, patience: ClientTimeout, data: bytes | None = None, *, limit: int = _LIMIT
 ) -> tuple[int, bytes]:
     """Ask an engine something: GET, or POST where there is data, which is JSON.
 
@@ -30,7 +30,7 @@ async def fetch(
     async with client.request(
         method, url, data=data, headers=headers, timeout=patience, allow_redirects=False
     ) as answer:
-        return answer.status, await whole(answer, _LIMIT)
+        return answer.status, await whole(answer, limit)
 
 
 async def whole(answer: ClientResponse, limit: int) -> bytes:

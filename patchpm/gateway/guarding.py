@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import aiohttp
 
+from patchpm.gateway.engine_client import fetch
+from patchpm.gateway.refusal import RefusedError
 from patchpm.gateway.roster import Guarded
 from patchpm.gateway.upstreams import Upstream
 from patchpm.guard.interview import MAX_ANSWER
@@ -88,19 +90,11 @@ class Guarding:
         async def ask(body: bytes) -> bytes:
             asked = {**json.loads(body), "model": upstream.models[0]}
             sent = injection.body(upstream.addressed(injection.prepared(asked)))
-            headers = {"content-type": "application/json"}
             try:
-                async with self.client.post(
-                    upstream.url + CHAT, data=sent, headers=headers, timeout=_PATIENCE, allow_redirects=False
-                ) as answer:
-                    found = bytearray()
-                    async for data in answer.content.iter_any():
-                        found += data
-                        if len(found) > MAX_ANSWER:
-                            break
-                    return bytes(found)
-            except aiohttp.ClientError as error:
+                _, found = await fetch(self.client, upstream.url + CHAT, _PATIENCE, sent, limit=MAX_ANSWER)
+            except (aiohttp.ClientError, RefusedError) as error:
                 raise ConnectionError(str(error)[:200]) from error
+            return found
 
         return ask
 

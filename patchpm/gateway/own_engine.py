@@ -41,7 +41,6 @@ Start = Callable[[Path], Awaitable[Engine]]
 class _Serving:
     roster: Roster
     set: Digest
-    path: Path
     engine: Engine
     upstream: Upstream
 
@@ -79,8 +78,7 @@ class OwnEngine:
                 why=f"this server serves {before.roster.base}, and the lock says {roster.base}",
                 next="stop it and start it again",
             )
-        path = await asyncio.to_thread(self._export, patches)
-        self._take_over(await self._started(roster, patches.digest, path))
+        self._take_over(await self._started(roster, patches))
         if before is not None:
             self._in_background(self._retire(before))
 
@@ -91,12 +89,12 @@ class OwnEngine:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.gather(*(engine.stop() for engine in tuple(self._engines)))
 
-    async def _started(self, roster: Roster, digest: Digest, path: Path) -> _Serving:
-        """An engine that is up and counts the tokens of the set."""
-        engine = await self._start(path)
+    async def _started(self, roster: Roster, patches: PatchSet) -> _Serving:
+        """An engine that is up and counts the tokens of the set; its model may have been deleted since it was made."""
+        engine = await self._start(await asyncio.to_thread(self._export, patches))
         self._engines.add(engine)
         try:
-            upstream = Upstream(engine.url, set=digest, called=engine.called)
+            upstream = Upstream(engine.url, set=patches.digest, called=engine.called)
             why = await Admission(self._site.client, lambda: roster, self._site.policy, self._site.guarding)(upstream)
             if why is not None:
                 raise CannotError(
@@ -109,7 +107,7 @@ class OwnEngine:
             await self._stop(engine)
             raise
         upstream.ready, upstream.why = True, ""
-        return _Serving(roster, digest, path, engine, upstream)
+        return _Serving(roster, patches.digest, engine, upstream)
 
     def _take_over(self, serving: _Serving) -> None:
         self._serving = serving
@@ -138,7 +136,7 @@ class OwnEngine:
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
             try:
-                again = await self._started(serving.roster, serving.set, serving.path)
+                again = await self._started(serving.roster, _set_of(serving.roster))
             except PatchpmError as error:
                 LOG.error("engine not started", extra={"fields": {"code": error.code, "what": error.what}})
                 continue

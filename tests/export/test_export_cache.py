@@ -108,3 +108,28 @@ def test_cleaning_the_cache_deletes_every_export_that_is_kept(world: World) -> N
     assert world.ok("cache", "clean", "--json").json["bytes"] >= 8
     assert not kept.exists()
     assert world.ok("cache", "show", "--json").json["exports"] == 0
+
+
+def test_a_cleaning_that_is_killed_leaves_no_half_export_to_serve(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = Exporter()
+
+    def write_folder(found: PatchSet, out: Path) -> None:
+        out.mkdir()
+        write(found, out / "name")
+
+    kept = ExportCache(Folders.of_user().cache, lambda: BASE, "hf", write_folder)
+    path = kept.get(patches("acme/one"))
+
+    def killed(_: Path) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("patchpm.export.kept_exports.shutil.rmtree", killed)
+        world.run("cache", "clean")
+    assert not path.exists()
+    assert (kept.get(patches("acme/one")) / "name").exists()
+    assert write.written == ["acme/one", "acme/one"]
+    world.ok("cache", "clean")
+    assert [left.name for left in path.parent.iterdir()] == [".lock"]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -58,27 +60,29 @@ def test_an_engine_that_cannot_be_reached_costs_no_request() -> None:
         assert gateway.metric("patchpm_gateway_retries_total") >= 1
 
 
-def test_a_connection_that_the_engine_closed_meanwhile_costs_no_request_and_no_engine() -> None:
+@contextmanager
+def before_one_that_hangs_up(chats: set[int]) -> Iterator[Gateway]:
+    """A gateway with one engine, which gives no answer to these chats."""
     one = engine()
     with (
         served(one.app()) as url,
-        hanging_up(url, {1, 3}) as before,
+        hanging_up(url, chats) as before,
         running_before(everybody(patch("acme/a")), [before]) as gateway,
     ):
+        gateway.engines = [one]
         gateway.wait_for(lambda: gateway.get("/health").status == 200)
+        yield gateway
+
+
+def test_a_connection_that_the_engine_closed_meanwhile_costs_no_request_and_no_engine() -> None:
+    with before_one_that_hangs_up({1, 3}) as gateway:
         assert [gateway.chat().status for _ in range(3)] == [200] * 3
         assert not [record for record in gateway.records if record.msg == "engine lost"]
 
 
 def test_an_engine_that_hangs_up_twice_gets_no_third_try() -> None:
-    one = engine()
-    with (
-        served(one.app()) as url,
-        hanging_up(url, {1, 2}) as before,
-        running_before(everybody(patch("acme/a")), [before]) as gateway,
-    ):
-        gateway.wait_for(lambda: gateway.get("/health").status == 200)
-        assert (gateway.chat().error, len(one.chats)) == ("engine_failed", 0)
+    with before_one_that_hangs_up({1, 2}) as gateway:
+        assert (gateway.chat().error, len(gateway.engine.chats)) == ("engine_failed", 0)
         gateway.wait_for(lambda: gateway.get("/health").status == 200)
         assert gateway.chat().status == 200
 
@@ -107,6 +111,13 @@ def test_an_engine_that_leaves_a_request_without_an_answer_is_asked_something_it
         gateway.engine.fails = (500, {"error": {"message": "it hangs", "type": "x", "code": 500}})
         gateway.wait_for(lambda: not site.upstreams.ready)
         assert len(gateway.engine.bodies) > probes + 1
+
+
+def test_an_engine_whose_list_of_models_has_no_end_gets_no_requests() -> None:
+    endless = engine(models=({"id": "base", "parent": None, "filling": "x" * 5_000_000},))
+    with running(everybody(patch("acme/a")), endless, wait=False) as gateway:
+        gateway.wait_for(lambda: any("larger than" in str(vars(record)) for record in gateway.records))
+        assert gateway.chat().error == "no_engine"
 
 
 def test_an_engine_lost_while_it_is_looked_at_is_looked_at_again_before_it_serves() -> None:

@@ -192,9 +192,12 @@ def test_a_lock_for_another_base_is_refused(tmp_path: Path) -> None:
         assert (gateway.site.roster.refused or "").startswith("base-changed")
 
 
-def test_an_engine_that_dies_is_started_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("model", ["is there", "was deleted"])
+def test_an_engine_that_dies_is_started_again(tmp_path: Path, model: str) -> None:
     project = Project(tmp_path)
     with serving(project) as gateway:
+        if model == "was deleted":
+            (tmp_path / FIRST.digest.hex).unlink()
         with pytest.raises(urllib3.exceptions.HTTPError):
             urllib3.request("GET", f"{project.engines[0].url}/crash", retries=False)
         gateway.wait_for(lambda: len(project.engines) == 2 and gateway.chat().status == 200, seconds=60)
