@@ -2,8 +2,10 @@
 
 A commit is one object, `commits/after-<revision>`, that holds all its files. Whoever creates it decides what follows
 that revision, since the store lets one writer only create an object. Its files are then put in place, the timestamp
-last and only over the timestamp that it replaces. A writer that is killed leaves either nothing or a decided commit,
-which the next one finishes.
+last and only over the timestamp that it replaces, and what remains of the object is the revision that it made. It must
+never go away: else a late writer could create it again, and a reader who still sees the old revision would put its
+files over those of the winner. A writer that is killed leaves either nothing or a decided commit, which the next one
+finishes.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import base64
 import hashlib
 import json
 import os
+import re
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -31,6 +34,7 @@ SCHEMES: Final = ("s3", "gs", "az")
 _COMMITS: Final = "commits"
 _MAX_HEAD_BYTES: Final = 1024 * 1024
 _MAX_COMMIT_BYTES: Final = 256 * 1024 * 1024
+_REVISION: Final = re.compile(rb"[0-9a-f]{64}")
 _PARALLEL: Final = 8
 _NO_ETAG: Final = '"00000000000000000000000000000000"'
 _NO_VERSION: Final = "1"
@@ -72,8 +76,12 @@ class BucketHost:
         """See `Host.head`; finishes the commit of a writer that was killed, if there is one."""
         revision, version = self._state()
         while (decided := self._get(_after(revision), _MAX_COMMIT_BYTES)) is not None:
-            self._finish(self._unpacked(_after(revision), decided[0]), revision, version)
+            seen = revision
+            if _REVISION.fullmatch(decided[0]) is None:
+                self._finish(self._unpacked(seen, decided[0]), seen, version)
             revision, version = self._state()
+            if revision == seen:
+                raise self._malformed(seen, f"{HEAD} was put back to a state that another has followed")
         return revision
 
     def commit(self, changes: Sequence[Change], expect: str) -> None:
@@ -93,15 +101,12 @@ class BucketHost:
             raise too_large(_after(expect), _MAX_COMMIT_BYTES)
         if not self._put(_after(expect), packed, "create"):
             found = self._get(_after(expect), _MAX_COMMIT_BYTES)
-            if found is None or found[0] != packed:  # else it is ours, and an answer was lost
+            ours = (packed, _revision(dict(changes)[HEAD]).encode())  # an answer was lost
+            if found is None or found[0] not in ours:
                 raise conflict(self.where)
         revision, version = self._state()
-        if revision == _revision(dict(changes)[HEAD]):  # finished already, by another writer who found it
-            return
-        if revision != expect:  # decided and finished by another writer, before ours was there
-            self._delete(_after(expect))
-            raise conflict(self.where)
-        self._finish(changes, expect, version)
+        if revision == expect:  # else another writer has found ours and finished it
+            self._finish(changes, expect, version)
 
     def _check_conditions(self) -> None:
         """Try out, once, whether the store keeps two writers from overwriting each other.
@@ -134,21 +139,24 @@ class BucketHost:
         timestamp = files.pop(HEAD)
         self._put_all(files)
         self._put(HEAD, timestamp, "create" if version is None else version)
-        self._delete(_after(expect))
+        self._put(_after(expect), _revision(timestamp).encode(), "overwrite")
 
-    def _unpacked(self, path: str, data: bytes) -> list[Change]:
+    def _unpacked(self, revision: str, data: bytes) -> list[Change]:
         try:
             found = [("/".join(check_path(name)), base64.b64decode(text)) for name, text in json.loads(data).items()]
             if HEAD not in dict(found):
                 raise ValueError(f"it lacks {HEAD}")
         except (ValueError, AttributeError, TypeError, IntegrityError) as error:
-            raise IntegrityError(
-                "malformed-commit",
-                f"{path} is no commit of a registry",
-                why=f"{self.where}: {_short(error)}",
-                next="find out who wrote it, and delete the object",
-            ) from None
+            raise self._malformed(revision, _short(error)) from None
         return found
+
+    def _malformed(self, revision: str, why: str) -> IntegrityError:
+        return IntegrityError(
+            "malformed-commit",
+            f"{_after(revision)} cannot be finished",
+            why=f"{self.where}: {why}",
+            next="find out who wrote it, and delete the object",
+        )
 
     def _put_all(self, files: Mapping[str, bytes]) -> None:
         with ThreadPoolExecutor(_PARALLEL) as pool:

@@ -39,7 +39,9 @@ def host(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Buc
 
 
 def objects(host: BucketHost) -> set[str]:
-    return {item["path"] for batch in host._store.list() for item in batch}
+    """All but what remains of finished commits: the revision that each made."""
+    paths = {item["path"] for batch in host._store.list() for item in batch}
+    return {path for path in paths if not (path.startswith("commits/") and len(host.read(path, 1000) or b"") == 64)}
 
 
 def test_what_was_committed_is_read_back_and_nothing_else_is_left(host: BucketHost) -> None:
@@ -155,6 +157,49 @@ def test_a_writer_that_slept_while_others_committed_loses_and_breaks_nothing() -
     assert objects(host) == {"metadata/1.root.json", "metadata/2.snapshot.json", HEAD}
 
 
+def test_a_reader_of_an_old_state_never_puts_the_files_of_a_loser_over_those_of_the_winner() -> None:
+    store = MemoryStore()
+    host = BucketHost(store, "memory:")
+    host.commit(FIRST, "")
+    first = host.head()
+    to_happen = ["a winner", "a late loser"]
+
+    def others_commit(name: str, given: tuple[Any, ...], options: dict[str, Any]) -> None:
+        if name == "get" and given[0] == f"commits/after-{first}" and to_happen:
+            to_happen.clear()
+            host.commit([("metadata/2.snapshot.json", b"won"), (HEAD, b"two")], first)
+            late = BucketHost(store, "memory:")
+            late.head = lambda: first  # type: ignore[method-assign]  # it looked before the winner was done
+            with refused("publish-conflict"):
+                late.commit([("metadata/2.snapshot.json", b"lost"), (HEAD, b"late")], first)
+
+    assert watched(store, others_commit).head() == host.head() != first
+    assert host.read("metadata/2.snapshot.json", 10) == b"won"
+
+
+def test_a_timestamp_that_was_put_back_is_told_and_not_built_upon() -> None:
+    store = MemoryStore()
+    host = BucketHost(store, "memory:")
+    host.commit(FIRST, "")
+    host.commit([(HEAD, b"two")], host.head())
+    store.put(HEAD, b"one")
+    with refused("malformed-commit", "put back"):
+        host.head()
+
+
+def test_a_commit_whose_answer_was_lost_counts_even_if_another_writer_finished_it() -> None:
+    store = MemoryStore()
+    host = BucketHost(store, "memory:")
+
+    def twice(name: str, given: tuple[Any, ...], options: dict[str, Any]) -> None:
+        if name == "put" and given[0] == "commits/after-nothing" and options["mode"] == "create":
+            store.put(*given, **options)
+            assert host.head() != ""
+
+    watched(store, twice).commit(FIRST, "")
+    assert host.read(HEAD, 10) == b"one"
+
+
 def test_a_commit_that_another_writer_finished_counts() -> None:
     store = MemoryStore()
     host = BucketHost(store, "memory:")
@@ -164,7 +209,7 @@ def test_a_commit_that_another_writer_finished_counts() -> None:
         if decided[0] and name == "get":
             decided[0] = False
             host.head()
-        decided[0] |= name == "put" and given[0] == "commits/after-nothing"
+        decided[0] |= name == "put" and given[0] == "commits/after-nothing" and options["mode"] == "create"
 
     watched(store, others_help).commit(FIRST, "")
     assert host.read(HEAD, 10) == b"one"
