@@ -10,8 +10,8 @@ Answers are computed once for each served set, probe and arithmetic. A trial the
 the reference's probes, and judges them with the reference of float32. So the trials of a class are not independent:
 they share its served sets, whose number is printed with them. Token counts are withheld: only the answers count.
 
-With `--server CLASS=URL`, answers come from a running engine instead, asked over HTTP; give it once for each engine
-that is up, and name what it really serves.
+With `--gguf STOCK`, answers come from llama.cpp instead, in whatever bits that file has: each served set is exported,
+and its file is served and asked over HTTP. This needs the engines of `PATCHPM_ENGINES_BIN`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -31,8 +32,10 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file
+from stock_engines import serving
 
 from patchpm.cli.locked_set import locked_set
+from patchpm.export.patched_gguf import place_in_gguf, write_patched_gguf
 from patchpm.guard.distribution import Distribution
 from patchpm.guard.endpoint import Endpoint
 from patchpm.guard.fewer_bits import ARITHMETICS
@@ -70,8 +73,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("project", type=Path)
     parser.add_argument("--arithmetic", nargs="*", default=["float32", *ARITHMETICS])
-    parser.add_argument("--server", nargs="*", default=[], metavar="CLASS=URL")
-    parser.add_argument("--engine", help="name of the engine behind --server")
+    parser.add_argument("--gguf", type=Path, metavar="STOCK")
     parser.add_argument("--variants", type=int, default=12, help="most random variants of one kind")
     parser.add_argument("--trials", type=int, default=1000)
     parser.add_argument("--out", type=Path)
@@ -81,11 +83,11 @@ def main() -> None:
     reference = next(one for one in references if one.set == chosen.patches.digest)
     print(f"{', '.join(reference.patches)}: {len(reference.probes)} probes, threshold {reference.threshold}")
     report: dict[str, Any] = {"patches": list(reference.patches), "threshold": reference.threshold, "found": {}}
-    if options.server:
-        seen = [from_server(one, reference) for one in options.server]
-        report["found"][options.engine] = trials(reference, seen, options.trials)
+    every = list(served_sets(chosen.patches, options.variants))
+    if options.gguf is not None:
+        seen = [from_llama_cpp(options.gguf, one, reference) for one in every]
+        report["found"][f"llama.cpp, {options.gguf.name}"] = trials(reference, seen, options.trials)
     else:
-        every = list(served_sets(chosen.patches, options.variants))
         for arithmetic in options.arithmetic:
             seen = computed(chosen.base.source, arithmetic, every, reference)
             report["found"][arithmetic] = trials(reference, seen, options.trials)
@@ -163,16 +165,23 @@ def computed(folder: Path, arithmetic: str, every: Sequence[Served], reference: 
     return seen
 
 
-def from_server(text: str, reference: Reference) -> Seen:
-    """Ask a running engine."""
-    kind, _, url = text.partition("=")
-    endpoint, steps = Endpoint(url), interview(reference.probes, None)
-    try:
-        body = next(steps)
-        while True:
-            body = steps.send(endpoint.complete(body))
-    except StopIteration as end:
-        return Seen(kind, url, tuple(one.first_token for one in end.value))
+def from_llama_cpp(stock: Path, one: Served, reference: Reference) -> Seen:
+    """Export a set, serve it as llama.cpp does by default, and ask."""
+    with tempfile.TemporaryDirectory() as folder:
+        path, nobody = stock, Digest.of(b"not the base of any lock")
+        if one.patches is not None:
+            path = Path(folder) / "served.gguf"
+            write_patched_gguf(place_in_gguf(stock, one.patches), path, nobody, untie=True)
+        with serving("llama.cpp", path, "--ctx-size", "4096", "--threads", "1") as running:
+            endpoint, steps = Endpoint(running.url), interview(reference.probes, None)
+            try:
+                body = next(steps)
+                while True:
+                    body = steps.send(endpoint.complete(body))
+            except StopIteration as end:
+                observed: list[Observation] = end.value
+    print(f"{one.kind}: {one.name}", flush=True)
+    return Seen(one.kind, one.name, tuple(seen.first_token or Distribution(()) for seen in observed))
 
 
 def trials(reference: Reference, seen: Sequence[Seen], count: int) -> dict[str, Any]:

@@ -44,7 +44,7 @@ class Noise:
     """How far the right set is from itself when the base is computed in fewer bits."""
 
     arithmetic: str
-    """`bfloat16`, or `8-bit weights`, see `patchpm.guard.fewer_bits`."""
+    """A key of `patchpm.guard.fewer_bits.ARITHMETICS`."""
     distance: float
 
 
