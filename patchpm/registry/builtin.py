@@ -17,7 +17,7 @@ ALIAS: Final = "builtin"
 URL: Final = "builtin:"
 """The address that stands for this registry in a policy."""
 VENDOR: Final = "patchpm"
-ROOT: Final = Digest.parse("sha256:44d3d7653969fe343e79d001c5597edcc27dcdcb16e0339d1859dc4f6ffbad4a")
+ROOT: Final = Digest.parse("sha256:7f9c23862cf4287ef8264c1167ac7dc1f86e6448c1d3660c6d200812e585577b")
 """Of `builtin_registry/metadata/1.root.json`."""
 
 

@@ -14,7 +14,10 @@ from patchpm.data.suite import suite_names
 from patchpm.evaluate.metrics import GUARDED, HEADLINES
 from patchpm.evaluate.refusal import is_refusal
 from patchpm.patch.digest import Digest
+from patchpm.patch.manifest_json import read_manifest
 from patchpm.patch.version import Version
+from patchpm.registry.builtin import builtin_host
+from patchpm.resolve.order import compose_order
 from patchpm.train.base_model import load_model
 from patchpm.train.matrix import read_matrix
 from patchpm.train.recipe_toml import read_recipe
@@ -24,7 +27,7 @@ from patchpm.train.used import FILE, Used
 BASE = Path(platformdirs.user_cache_path("patchpm")) / "models" / "SmolLM2-135M-Instruct"
 RECIPES = Path(__file__).parents[2] / "recipes"
 RELEASES = sorted(path.parent for path in RECIPES.glob("*/*/patch.toml"))
-NEWEST = {"toxicity": "1.2.2", "bias": "1.0.2", "harmfulness": "1.1.1"}
+NEWEST = {"toxicity": "1.2.2", "bias": "1.0.3", "harmfulness": "1.1.1"}
 
 
 def claims_of(release: Path) -> dict[tuple[str, str], Any]:
@@ -38,6 +41,13 @@ def named(path: Path) -> str:
 def test_the_newest_release_of_every_patch_is_known_here() -> None:
     newest = {path.parent.name: path.name for path in sorted(RELEASES, key=lambda path: Version.parse(path.name))}
     assert newest == NEWEST
+
+
+def test_the_newest_patches_stand_in_the_order_that_was_measured_best() -> None:
+    released = builtin_host().root / "patches" / "patchpm"
+    newest = (next((released / name / version).glob("*/manifest.json")) for name, version in NEWEST.items())
+    order = compose_order(read_manifest(path.read_bytes()) for path in newest)
+    assert [one.name.name for one in order] == ["toxicity", "harmfulness", "bias"]
 
 
 @pytest.mark.parametrize("release", RELEASES, ids=named)
