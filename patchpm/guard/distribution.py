@@ -36,6 +36,9 @@ class Distribution:
     def distance(self, other: Distribution) -> float:
         """How far `other` is: the mean difference of log-probability, over what either holds among its likeliest.
 
+        A token weighs as much as the square root of its probability, the mean of both. All alike would give most of the
+        weight to unlikely tokens, where other arithmetics differ most; their probability itself would leave one or two.
+
         1. Both lists are cut to the length of the shorter, and brought to a sum of 1. Nearly all of the probability is
            in them, but for engines that count tokens which they suppress: in llama.cpp those of a prefix take part, and
            leave a millionth to all others.
@@ -46,8 +49,10 @@ class Distribution:
             return 0.0
         mine, theirs = _normal(self.tokens[:length]), _normal(other.tokens[:length])
         floors = min(mine.values()), min(theirs.values())
+        pairs = [(mine.get(text, floors[0]), theirs.get(text, floors[1])) for text in mine.keys() | theirs.keys()]
         return fmean(
-            abs(mine.get(text, floors[0]) - theirs.get(text, floors[1])) for text in mine.keys() | theirs.keys()
+            (abs(one - two) for one, two in pairs),
+            weights=[math.sqrt(math.exp(one) + math.exp(two)) for one, two in pairs],
         )
 
 

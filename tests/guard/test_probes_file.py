@@ -99,6 +99,13 @@ def test_an_engine_that_counts_suppressed_tokens_is_no_farther(one: Distribution
     assert one.distance(seen) == pytest.approx(0, abs=1e-6)
 
 
+def test_a_likely_token_that_moves_counts_more_than_an_unlikely_one() -> None:
+    one = Distribution((("a", -0.05), ("b", -4.0), ("c", -8.0)))
+    likely_moved = Distribution((("a", -0.25), ("b", -4.0), ("c", -8.0)))
+    unlikely_moved = Distribution((("a", -0.05), ("b", -4.0), ("c", -8.2)))
+    assert one.distance(likely_moved) > 5 * one.distance(unlikely_moved)
+
+
 def test_two_tokens_of_one_text_count_as_one_and_parts_of_characters_do_not_count() -> None:
     made = Distribution.of([("a", -1.0), ("a", -1.0), ("\N{REPLACEMENT CHARACTER}", -0.5), ("", -0.1), ("b", -3.0)])
     assert made.tokens == (("a", -0.3069), ("b", -3.0))
