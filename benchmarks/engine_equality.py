@@ -153,7 +153,8 @@ def _plain_transformers(models: Models) -> list[Answer]:
 
 _LLAMA = ("--ctx-size", "8192", "--threads", "1")
 _EXACT = ("--flash-attn", "off", "--cache-type-k", "f32", "--cache-type-v", "f32")
-"""By default llama.cpp computes attention, and keeps keys and values, in 16 bits, whatever the weights are."""
+"""By itself llama.cpp computes attention, and keeps keys and values, in 16 bits, whatever the weights are."""
+_FLASH = ("--flash-attn", "on")
 
 ENGINES: dict[str, Callable[[Models], list[Answer]]] = {
     "transformers": _plain_transformers,
@@ -161,9 +162,9 @@ ENGINES: dict[str, Callable[[Models], list[Answer]]] = {
     "vllm-bf16": lambda models: _over_http("vllm", models.folder, "--dtype", "bfloat16", *VLLM[2:]),
     "gateway": _gateway,
     "llama.cpp-f32": lambda models: _over_http("llama.cpp", models.whole, *_LLAMA, *_EXACT),
-    "llama.cpp-f32-flash": lambda models: _over_http("llama.cpp", models.whole, *_LLAMA),
+    "llama.cpp-f32-flash": lambda models: _over_http("llama.cpp", models.whole, *_LLAMA, *_FLASH),
     "llama.cpp-q4_1": lambda models: _over_http("llama.cpp", models.quantised, *_LLAMA, *_EXACT),
-    "llama.cpp-q4_1-flash": lambda models: _over_http("llama.cpp", models.quantised, *_LLAMA),
+    "llama.cpp-q4_1-flash": lambda models: _over_http("llama.cpp", models.quantised, *_LLAMA, *_FLASH),
 }
 
 
