@@ -166,7 +166,7 @@ def computed(folder: Path, arithmetic: str, every: Sequence[Served], reference: 
 
 
 def from_llama_cpp(stock: Path, one: Served, reference: Reference) -> Seen:
-    """Export a set, serve it as llama.cpp does by default, and ask."""
+    """Export a set, serve it as patchpm starts llama.cpp, and ask."""
     with tempfile.TemporaryDirectory() as folder:
         path, nobody = stock, Digest.of(b"not the base of any lock")
         if one.patches is not None:
