@@ -16,7 +16,12 @@ def located(location: str, folder: Path) -> Path | str:
     """A base's location as the fingerprint room takes it: `hf:` names as they are, paths relative to the project."""
     if location.startswith("hf:"):
         return location
-    return folder / Path(os.path.expanduser(location))  # noqa: PTH111  # leaves the home of an unknown user as it is
+    return folder / at_home(location)
+
+
+def at_home(path: str) -> Path:
+    """A path with `~` in it; the home of an unknown user stays as it is, where `Path.expanduser` would raise."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111  # see above
 
 
 def measure(location: str, folder: Path, *, rehash: bool = False) -> Measured:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,7 +62,7 @@ def check_claims(
 
         bench_of = _Benches(how.judge, progress)
         found = [
-            _check(release, suites, lambda: bench_of(base, release), how.limit)  # noqa: B023  # asked for at once
+            _check(release, suites, partial(bench_of, base, release), how.limit)
             for base, (release, _, _) in zip(folders, releases, strict=True)
         ]
     if how.limit is not None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
 import click
 
-from patchpm.cli.bases import measure
+from patchpm.cli.bases import at_home, measure
 from patchpm.cli.options import json_option, project_option
 from patchpm.cli.output import emit, line
 from patchpm.errors import UsageError
@@ -59,7 +58,7 @@ def command(base: str, label: str | None, folder: Path, as_json: bool) -> None:
 def _location(base: str, folder: Path) -> str:
     if base.startswith("hf:"):
         return base
-    path = Path(os.path.expanduser(base))  # noqa: PTH111  # leaves the home of an unknown user as it is
+    path = at_home(base)
     if path.is_absolute():
         return str(path)
     # What the user typed is relative to where they stand; the file's paths are relative to the file.

@@ -130,9 +130,10 @@ def write_pieces(
     with file:
         for piece in pieces:
             sizes[type(piece)] += piece.written
+            left: Piece = piece
             if isinstance(piece, Copy) and hasher is None:
-                piece = _copied_by_system(file, piece, target)  # noqa: PLW2901  # what is left of it
-            for chunk in _chunks(file, piece):
+                left = _copied_by_system(file, piece, target)
+            for chunk in _chunks(file, left):
                 target.write(chunk)
                 if hasher is not None:
                     hasher.update(chunk)
