@@ -78,10 +78,15 @@ class BucketHost:
         while (decided := self._get(_after(revision), _MAX_COMMIT_BYTES)) is not None:
             seen = revision
             if _REVISION.fullmatch(decided[0]) is None:
-                self._finish(self._unpacked(seen, decided[0]), seen, version)
+                self._finish(self._unpacked(_after(seen), decided[0]), seen, version)
             revision, version = self._state()
             if revision == seen:
-                raise self._malformed(seen, f"{HEAD} was put back to a state that another has followed")
+                raise IntegrityError(
+                    "malformed-commit",
+                    f"{HEAD} was put back to a state that another has followed",
+                    why=f"{self.where}: {_after(seen)} names the digest of the one that followed",
+                    next=f"bring that {HEAD} back, or delete the object to go on from a state that clients refuse",
+                )
         return revision
 
     def commit(self, changes: Sequence[Change], expect: str) -> None:
@@ -141,22 +146,19 @@ class BucketHost:
         self._put(HEAD, timestamp, "create" if version is None else version)
         self._put(_after(expect), _revision(timestamp).encode(), "overwrite")
 
-    def _unpacked(self, revision: str, data: bytes) -> list[Change]:
+    def _unpacked(self, path: str, data: bytes) -> list[Change]:
         try:
             found = [("/".join(check_path(name)), base64.b64decode(text)) for name, text in json.loads(data).items()]
             if HEAD not in dict(found):
                 raise ValueError(f"it lacks {HEAD}")
         except (ValueError, AttributeError, TypeError, IntegrityError) as error:
-            raise self._malformed(revision, _short(error)) from None
+            raise IntegrityError(
+                "malformed-commit",
+                f"{path} is no commit of a registry",
+                why=f"{self.where}: {_short(error)}",
+                next="find out who wrote it, and delete the object",
+            ) from None
         return found
-
-    def _malformed(self, revision: str, why: str) -> IntegrityError:
-        return IntegrityError(
-            "malformed-commit",
-            f"{_after(revision)} cannot be finished",
-            why=f"{self.where}: {why}",
-            next="find out who wrote it, and delete the object",
-        )
 
     def _put_all(self, files: Mapping[str, bytes]) -> None:
         with ThreadPoolExecutor(_PARALLEL) as pool:
