@@ -2,10 +2,13 @@
 
 Base and patched model take turns request by request, in an order that changes, so that they meet the same weather: two
 llama.cpp servers side by side; one vLLM, which gets the prompt with and without the prefix as token ids; for
-`transformers`, models in one process, with the runtime of PEFT as a fourth. Each request has a new text, so only what
-stands before that can be cached. Figures are milliseconds of processor time of the engine (all its threads, from the
-scheduler), which other work on the machine disturbs little; on one thread and a quiet machine that is what a client
-waits. The noise is shown as the ratio of two halves of the base's own measurements.
+`transformers`, models in one process, with the runtime of PEFT as a fourth. Each turn has a new text, so its first
+request finds only that cached which stands before it. Further tokens are measured on the same text again, for one token
+and for more: engines then have the prompt, whose reading would drown them.
+
+Figures are milliseconds of processor time of the engine (all its threads, from the scheduler), which other work on the
+machine disturbs little; on one thread and a quiet machine that is what a client waits. The noise is shown as the ratio
+of two halves of the base's own measurements.
 
     python benchmarks/engine_overhead.py --engine llama.cpp|vllm|transformers [--rounds 15] [--root DIR]
 """
@@ -58,11 +61,10 @@ def _compare(engine: str, sides: dict[str, Ask], length: int, batch: int, rounds
     for turn in range(rounds + 1):
         text = " ".join(dice.choice(WORDS) for _ in range(length))
         for name in dice.sample(list(sides), len(sides)):
-            one = sides[name](f"A {text}", batch, 1)
-            whole = sides[name](f"B {text}", batch, 1 + MORE)
+            new, again, more = (sides[name](text, batch, tokens) for tokens in (1, 1, 1 + MORE))
             if turn:  # the first one warms the caches
-                first[name].append(one)
-                each[name].append((whole - one) / MORE)
+                first[name].append(new)
+                each[name].append((more - again) / MORE)
     for what, times in (("first token", first), ("each more", each)):
         base = statistics.median(times["base"])
         halves = statistics.median(times["base"][::2]) / statistics.median(times["base"][1::2])

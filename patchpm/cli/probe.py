@@ -10,12 +10,14 @@ import click
 from patchpm.atomic_write import write_atomic
 from patchpm.cli.extra import needs_extra
 from patchpm.cli.locked_set import LockedSet, locked_set
-from patchpm.cli.options import json_option, project_option
+from patchpm.cli.options import json_option, offline_option, project_option
 from patchpm.cli.output import columns, emit, line, note, progress
 from patchpm.cli.patched_model import base_option
 from patchpm.cli.served_words import told
+from patchpm.cli.session import Session
 from patchpm.errors import CannotError
 from patchpm.guard.reference_json import FILE, load_references, write_references
+from patchpm.guard.served import OtherRelease
 from patchpm.patch.strict_json import JsonValue
 
 if TYPE_CHECKING:
@@ -27,26 +29,28 @@ if TYPE_CHECKING:
 @click.option(
     "--out", type=click.Path(dir_okay=False, path_type=Path), help=f"File to write (default: {FILE} of the project)."
 )
+@offline_option
 @project_option
 @json_option
-def command(base: str | None, out: Path | None, folder: Path, as_json: bool) -> None:
+def command(base: str | None, out: Path | None, offline: bool, folder: Path, as_json: bool) -> None:
     """Write down what a server of the locked patch set answers, so that `patchpm verify --endpoint` can recognise it.
 
     The base is run here, under the locked set and under each way to miss it: no patches, half of the rows, a patch left
-    out, another order. From a pool of conversations, the few are kept whose first tokens tell these apart best. Run it
-    again when the lock changes, and commit the file with the lock.
+    out, another order, another release of a patch (the newest that the registries have). From a pool of conversations,
+    the few are kept whose first tokens tell these apart best. Run it again when the lock changes, and commit the file
+    with the lock.
     """
     chosen = locked_set(folder, base)
     path = out or folder / FILE
     others = () if not path.exists() else load_references(path)
-    made = _measured(chosen)
+    made = _measured(chosen, Session(folder, offline=offline))
     kept = [one for one in others if one.base != made.base]
     write_atomic(path, write_references(sorted([*kept, made], key=lambda one: str(one.base))))
     note(f"wrote {path}")
     emit(_described(made), lambda: _show(made), as_json=as_json)
 
 
-def _measured(chosen: LockedSet) -> Reference:
+def _measured(chosen: LockedSet, session: Session) -> Reference:
     if chosen.base.kind == "gguf":
         raise CannotError(
             "not-a-folder",
@@ -54,12 +58,20 @@ def _measured(chosen: LockedSet) -> Reference:
             next="give the safetensors folder of the model as base; what it answers is the reference for a GGUF too",
         )
     with needs_extra("model"):
+        from patchpm.cli.other_releases import other_releases
         from patchpm.guard.measuring import measure_reference
         from patchpm.model.chat import load_model
+    fingerprint = chosen.base.fingerprint
+    releases = other_releases(session, fingerprint, chosen.patches)
     with progress("asking the base", unit="passes") as advance:
-        return measure_reference(
-            lambda: load_model(chosen.base.source), chosen.patches, chosen.base.fingerprint, progress=advance
+        made = measure_reference(
+            lambda: load_model(chosen.base.source), chosen.patches, fingerprint, releases=releases, progress=advance
         )
+    told = {one.served for one in made.alternatives}
+    for release in releases:
+        if OtherRelease(release.name, release.version) not in told:
+            note(f"{release.name} {release.version} answers too much like the locked release to be told from it")
+    return made
 
 
 def _show(made: Reference) -> None:

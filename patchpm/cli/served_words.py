@@ -9,6 +9,7 @@ from patchpm.guard.served import (
     Doubt,
     HalfStripped,
     LeftOut,
+    OtherRelease,
     Served,
     Stripped,
     Unclear,
@@ -38,6 +39,8 @@ def told(served: Served) -> str:  # noqa: PLR0911  # one for each kind
             return f"all patches but {patch}"
         case WrongOrder(order):
             return f"the patches in the order {', '.join(map(str, order))}"
+        case OtherRelease(patch, version):
+            return f"{patch} in its release {version}"
         case WrongPatch():
             return "something else: another patch, another base, or a prefix that was changed"
         case Unclear(doubt):

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice, permutations
 
-from patchpm.guard.served import Alternative, Half, HalfStripped, LeftOut, Stripped, WrongOrder
+from patchpm.guard.served import Alternative, Half, HalfStripped, LeftOut, OtherRelease, Stripped, WrongOrder
 from patchpm.model.loaded import LoadedPatch, PatchSet
 
 _MAX_ORDERS = 8
 
 
-def alternatives(patches: PatchSet) -> Iterator[tuple[Alternative, PatchSet | None]]:
+def alternatives(
+    patches: PatchSet, releases: Sequence[LoadedPatch] = ()
+) -> Iterator[tuple[Alternative, PatchSet | None]]:
     """Ways to miss a set, each with what is served then; None for the bare base.
 
     Nothing; the first and the second half of the rows; each patch left out, where there are several; all orders, of
-    more than three patches at least every swap of neighbours, at most `_MAX_ORDERS` or one for each pair of neighbours.
+    more than three patches at least every swap of neighbours, at most `_MAX_ORDERS` or one for each pair of neighbours;
+    and each of `releases`, others of its patches, in place of the locked one.
     """
     yield Stripped(), None
     for half in Half:
@@ -28,6 +31,9 @@ def alternatives(patches: PatchSet) -> Iterator[tuple[Alternative, PatchSet | No
             yield LeftOut(left_out.name), replace(patches, patches=rest)
     for order in _orders(own):
         yield WrongOrder(tuple(patch.name for patch in order)), replace(patches, patches=order)
+    for release in releases:
+        instead = tuple(release if patch.name == release.name else patch for patch in own)
+        yield OtherRelease(release.name, release.version), replace(patches, patches=instead)
 
 
 def _half(patches: PatchSet, half: Half) -> PatchSet:

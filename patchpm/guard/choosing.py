@@ -5,15 +5,16 @@ Pure functions of measured distances.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 FEWEST: Final = 3
 MOST: Final = 8
+LEAST_SEPARATION: Final = 0.05
+"""Distance below which a set is not told from a wrong one by any server."""
 _LEAST_NOISE: Final = 0.01
 """Noise below this is not told from none."""
-_ABOVE_NOISE: Final = 3.0
-_SHARE: Final = 0.5
+_ABOVE_NOISE: Final = 2.0
 _NEARLY: Final = 0.6
 """Share of the best worst case that more probes may cost."""
 
@@ -49,9 +50,25 @@ def choose(separations: Rows, noises: Rows, *, fewest: int = FEWEST, most: int =
     return tuple(chosen[: max(count for count in counts if scores[count - 1] >= enough)])
 
 
-def nearest(separations: Rows, chosen: Sequence[int]) -> float:
-    """Distance from the right set to the nearest alternative."""
-    return min(means(separations, chosen))
+def choose_apart(separations: Rows, noises: Rows, optional: Collection[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Choose probes after giving up those of the `optional` alternatives that cannot be told from the right set.
+
+    To tell them apart, the threshold would have to lie so near to the noise that right servers would be refused.
+
+    Returns:
+        The alternatives that are left, and the probes, as `choose` gives them for these.
+    """
+    left = list(range(len(separations[0])))
+    while True:
+        rows = [[row[index] for index in left] for row in separations]
+        chosen = choose(rows, noises)
+        distances, noise = means(rows, chosen), means(noises, chosen)
+        separation = min(distances)
+        worst = left[distances.index(separation)]
+        told = separation >= max(LEAST_SEPARATION, _ABOVE_NOISE * max(noise))
+        if told or worst not in optional:
+            return tuple(left), chosen
+        left.remove(worst)
 
 
 def means(rows: Rows, chosen: Sequence[int]) -> list[float]:
@@ -60,13 +77,13 @@ def means(rows: Rows, chosen: Sequence[int]) -> list[float]:
 
 
 def threshold_of(separation: float, noises: Sequence[float]) -> float:
-    """Largest distance that counts as right: well above the noise, and not past the middle to the nearest alternative.
+    """Largest distance that counts as right: well above the noise, and not past the nearest alternative.
 
-    Where noise and alternatives are so close that both cannot be had, the middle wins: a right server of very few bits
-    is then called unclear, and no wrong one right.
+    It is for sets that nobody measured. That an answer is nearer to the right set than to each alternative is asked of
+    it besides, so these do not have to be twice as far.
     """
-    return min(_ABOVE_NOISE * max(_LEAST_NOISE, *noises), _SHARE * separation)
+    return min(_ABOVE_NOISE * max(_LEAST_NOISE, *noises), separation)
 
 
 def _worth(chosen: Sequence[int], separations: Rows, noises: Rows) -> float:
-    return nearest(separations, chosen) / max(_LEAST_NOISE, *means(noises, chosen))
+    return min(means(separations, chosen)) / max(_LEAST_NOISE, *means(noises, chosen))

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final
 
 from torch import nn
 
 from patchpm.errors import CannotError
 from patchpm.guard.alternatives import alternatives
-from patchpm.guard.choosing import choose, means, nearest, threshold_of
+from patchpm.guard.choosing import LEAST_SEPARATION, choose_apart, means, threshold_of
 from patchpm.guard.distribution import Distribution
 from patchpm.guard.fewer_bits import ARITHMETICS
 from patchpm.guard.in_process import ProbedModel
 from patchpm.guard.interview import TEXT_TOKENS
 from patchpm.guard.pool import POOL
 from patchpm.guard.reference import Hypothesis, Noise, Probe, Reference
-from patchpm.guard.served import AsLocked
+from patchpm.guard.served import AsLocked, OtherRelease
 from patchpm.model.causal_lm import Tokenizer
 from patchpm.model.conversation import Conversation, Message
-from patchpm.model.loaded import PatchSet
+from patchpm.model.loaded import LoadedPatch, PatchSet
 from patchpm.patch.fingerprint import Fingerprint
-
-_LEAST_SEPARATION: Final = 0.05
-"""Distance below which a set is not told from a wrong one by any server."""
 
 Loader = Callable[[], tuple[nn.Module, Tokenizer]]
 """Loads the base anew, without patches."""
@@ -36,6 +32,7 @@ def measure_reference(
     patches: PatchSet,
     base: Fingerprint,
     *,
+    releases: Sequence[LoadedPatch] = (),
     pool: Sequence[tuple[Message, ...]] = POOL,
     progress: Advance | None = None,
 ) -> Reference:
@@ -45,52 +42,42 @@ def measure_reference(
         load: Called once for each arithmetic.
         patches: The right set.
         base: Identity of what `load` loads, its `tensors` known.
+        releases: Others of its patches, which a server may have in place of the locked ones. One that answers as the
+            right set does, but for the noise of fewer bits, is none of the alternatives of what is returned.
         pool: Conversations to choose from; those that the base's template refuses are passed over.
         progress: Called after each pass over the pool.
 
     Raises:
         CannotError: `not-told-apart` where no probe separates the set from an alternative; `anchor-not-found`.
     """
-    wrong = list(alternatives(patches))
-    steps = iter(range(1, 3 + len(wrong) + len(ARITHMETICS)))
-    total = len(wrong) + len(ARITHMETICS) + 2
-
-    def step() -> None:
-        if progress is not None:
-            progress(next(steps), total)
-
     model, tokenizer = load()
     model.float()
     pool = [messages for messages in pool if Conversation(messages).render(tokenizer) is not None]
-    asked = ProbedModel(model, tokenizer, pool)
-    right = asked.first_tokens(patches)
-    step()
-    others = []
-    for _, one in wrong:
-        others.append(asked.first_tokens(one))
-        step()
-    worse = []
-    for make_worse in ARITHMETICS.values():
-        copy = load()[0].float()
-        make_worse(copy)
-        worse.append(ProbedModel(copy, tokenizer, pool).first_tokens(patches))
-        step()
-    separations, noises = _distances(right, others), _distances(right, worse)
-    chosen = choose(separations, noises)
-    separation = nearest(separations, chosen)
-    noise = means(noises, chosen)
-    if separation < _LEAST_SEPARATION:
-        worst = min(range(len(wrong)), key=lambda index: means(separations, chosen)[index])
+    wrong = list(alternatives(patches, releases))
+    passes = iter(range(1, 2 + len(wrong) + len(ARITHMETICS)))
+
+    def answers(model: nn.Module, served: PatchSet | None) -> list[Distribution]:
+        found = ProbedModel(model, tokenizer, pool).first_tokens(served)
+        if progress is not None:
+            progress(next(passes), 1 + len(wrong) + len(ARITHMETICS))
+        return found
+
+    right = answers(model, patches)
+    others = [answers(model, served) for _, served in wrong]
+    worse = [answers(_in_fewer_bits(load, arithmetic), patches) for arithmetic in ARITHMETICS]
+    noises = _distances(right, worse)
+    optional = {index for index, (served, _) in enumerate(wrong) if isinstance(served, OtherRelease)}
+    told, chosen = choose_apart(_distances(right, others), noises, optional)
+    wrong, others = [wrong[index] for index in told], [others[index] for index in told]
+    separations = means(_distances(right, others), chosen)
+    separation, noise = min(separations), means(noises, chosen)
+    if separation < LEAST_SEPARATION:
         raise CannotError(
             "not-told-apart",
             "no probe tells this patch set from a wrong one",
-            why=f"the nearest is {wrong[worst][0].kind}, at a distance of {separation:.3f}",
+            why=f"the nearest is {wrong[separations.index(separation)][0].kind}, at a distance of {separation:.3f}",
             next="a patch that changes nothing cannot be guarded; look at it with `patchpm evaluate`",
         )
-    probes = _probes(
-        ProbedModel(model, tokenizer, [pool[index] for index in chosen]), [pool[i] for i in chosen], patches
-    )
-    step()
     assert base.tensors is not None
     return Reference(
         base=base.tensors,
@@ -98,7 +85,7 @@ def measure_reference(
         set=patches.digest,
         anchor=patches.anchor,
         patches=tuple(f"{patch.name} {patch.version}" for patch in patches.patches),
-        probes=probes,
+        probes=_probes(model, tokenizer, [pool[index] for index in chosen], patches),
         right=Hypothesis(AsLocked(), tuple(right[index] for index in chosen)),
         alternatives=tuple(
             Hypothesis(served, tuple(answers[index] for index in chosen))
@@ -110,7 +97,16 @@ def measure_reference(
     )
 
 
-def _probes(asked: ProbedModel, conversations: Sequence[tuple[Message, ...]], patches: PatchSet) -> tuple[Probe, ...]:
+def _in_fewer_bits(load: Loader, arithmetic: str) -> nn.Module:
+    model = load()[0].float()
+    ARITHMETICS[arithmetic](model)
+    return model
+
+
+def _probes(
+    model: nn.Module, tokenizer: Tokenizer, conversations: Sequence[tuple[Message, ...]], patches: PatchSet
+) -> tuple[Probe, ...]:
+    asked = ProbedModel(model, tokenizer, conversations)
     found = zip(
         conversations,
         asked.prompt_tokens(None),

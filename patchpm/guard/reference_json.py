@@ -13,13 +13,14 @@ from typing import Final
 from patchpm.errors import CannotError, IntegrityError, PatchpmError
 from patchpm.guard.distribution import TOP, Distribution, is_whole, likeliest_first
 from patchpm.guard.reference import Hypothesis, Noise, Probe, Reference
-from patchpm.guard.served import Alternative, AsLocked, Half, HalfStripped, LeftOut, Stripped, WrongOrder
+from patchpm.guard.served import Alternative, AsLocked, Half, HalfStripped, LeftOut, OtherRelease, Stripped, WrongOrder
 from patchpm.model.conversation import Message
 from patchpm.patch import strict_json
 from patchpm.patch.manifest import ANCHORS
 from patchpm.patch.name import PatchName
 from patchpm.patch.record import Record
 from patchpm.patch.strict_json import JsonValue
+from patchpm.patch.version import Version
 
 FILE: Final = "patchpm.probes.json"
 """Stands beside `patchpm.lock`."""
@@ -116,6 +117,8 @@ def _written_served(served: AsLocked | Alternative) -> JsonValue:
             return {"kind": served.kind, "patch": str(patch)}
         case WrongOrder(order):
             return {"kind": served.kind, "order": [str(name) for name in order]}
+        case OtherRelease(patch, version):
+            return {"kind": served.kind, "patch": str(patch), "version": str(version)}
         case _:
             return {"kind": served.kind}
 
@@ -177,7 +180,7 @@ def _alternative(record: Record, probes: int) -> Hypothesis:
 
 
 def _served(record: Record) -> Alternative:
-    kind = record.choice("kind", (Stripped.kind, HalfStripped.kind, LeftOut.kind, WrongOrder.kind))
+    kind = record.choice("kind", (Stripped.kind, HalfStripped.kind, LeftOut.kind, WrongOrder.kind, OtherRelease.kind))
     found: Alternative
     if kind == HalfStripped.kind:
         found = HalfStripped(Half(record.choice("half", tuple(Half))))
@@ -185,6 +188,8 @@ def _served(record: Record) -> Alternative:
         found = LeftOut(record.parse("patch", PatchName.parse))
     elif kind == WrongOrder.kind:
         found = WrongOrder(_names(record, "order"))
+    elif kind == OtherRelease.kind:
+        found = OtherRelease(record.parse("patch", PatchName.parse), record.parse("version", Version.parse))
     else:
         found = Stripped()
     record.done()

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import ClassVar
 
 from patchpm.patch.name import PatchName
+from patchpm.patch.version import Version
 
 
 class Half(StrEnum):
@@ -70,6 +71,15 @@ class WrongOrder:
 
 
 @dataclass(frozen=True, slots=True)
+class OtherRelease:
+    """One patch of the set in another release than the locked one."""
+
+    patch: PatchName
+    version: Version
+    kind: ClassVar[str] = "other-release"
+
+
+@dataclass(frozen=True, slots=True)
 class WrongPatch:
     """Something that is far from all of the others: another patch, another base, a manipulated prefix."""
 
@@ -84,6 +94,6 @@ class Unclear:
     kind: ClassVar[str] = "unclear"
 
 
-Alternative = Stripped | HalfStripped | LeftOut | WrongOrder
+Alternative = Stripped | HalfStripped | LeftOut | WrongOrder | OtherRelease
 """Ways to miss the set whose answers a reference holds too."""
 Served = AsLocked | Alternative | WrongPatch | Unclear

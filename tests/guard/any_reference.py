@@ -6,9 +6,10 @@ from hypothesis import strategies as st
 
 from patchpm.guard.distribution import Distribution
 from patchpm.guard.reference import Hypothesis, Noise, Probe, Reference
-from patchpm.guard.served import AsLocked, Half, HalfStripped, LeftOut, Stripped, WrongOrder
+from patchpm.guard.served import AsLocked, Half, HalfStripped, LeftOut, OtherRelease, Stripped, WrongOrder
 from patchpm.patch.digest import Digest
 from patchpm.patch.name import PatchName
+from patchpm.patch.version import Version
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=4)
 names = st.sampled_from(["acme/toxicity", "acme/bias", "corp/x-own"]).map(PatchName.parse)
@@ -21,6 +22,7 @@ alternatives = st.one_of(
     st.just(Stripped()),
     st.sampled_from(Half).map(HalfStripped),
     names.map(LeftOut),
+    st.builds(OtherRelease, names, st.sampled_from(["1.0.0", "0.9.0-rc.1", "2.0.0+cpu"]).map(Version.parse)),
     st.lists(names, min_size=2, max_size=3).map(lambda order: WrongOrder(tuple(order))),
 )
 distances = st.floats(0.001, 40).map(lambda value: round(value, 4))

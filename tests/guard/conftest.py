@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -8,6 +8,7 @@ from patchpm.guard.measuring import measure_reference
 from patchpm.guard.pool import POOL
 from patchpm.guard.reference import Reference
 from patchpm.model.loaded import LoadedPatch, PatchSet
+from patchpm.patch.version import Version
 from tests.model import tiny
 
 
@@ -17,6 +18,8 @@ class Locked:
 
     patches: tuple[LoadedPatch, ...]
     foreign: LoadedPatch
+    earlier: LoadedPatch
+    """The release before of the second patch."""
     reference: Reference
 
 
@@ -29,10 +32,12 @@ def locked() -> Locked:
         for seed, name in enumerate(("toxicity", "bias", "harmfulness", "weather"))
     )
     patches = (one, two, three)
+    earlier = replace(tiny.patch(base, str(two.name), tokens=6, seed=9), version=Version.parse("0.9.0"))
     reference = measure_reference(
         lambda: (tiny.llama(), tiny.tokenizer()),
         PatchSet("system-start", patches),
         tiny.fingerprint(model),
+        releases=[earlier],
         pool=POOL[:4],
     )
-    return Locked(patches, foreign, reference)
+    return Locked(patches, foreign, earlier, reference)

@@ -9,7 +9,18 @@ import pytest
 
 from patchpm.errors import NetworkError, UsageError
 from patchpm.guard.endpoint import Endpoint
-from patchpm.guard.served import AsLocked, Doubt, Half, HalfStripped, LeftOut, Stripped, Unclear, WrongOrder, WrongPatch
+from patchpm.guard.served import (
+    AsLocked,
+    Doubt,
+    Half,
+    HalfStripped,
+    LeftOut,
+    OtherRelease,
+    Stripped,
+    Unclear,
+    WrongOrder,
+    WrongPatch,
+)
 from patchpm.guard.verdict import Counts, Finding
 from tests.guard.conftest import Locked
 from tests.guard.openai_server import Server
@@ -65,6 +76,13 @@ def test_a_swapped_order_is_found_though_its_counts_are_right(locked: Locked) ->
 def test_a_patch_left_out_is_named(locked: Locked) -> None:
     one, two, three = locked.patches
     assert found(locked, Server((one, three))).served == LeftOut(two.name)
+
+
+def test_an_export_of_last_month_is_named_by_the_release_that_it_has(locked: Locked) -> None:
+    one, _, three = locked.patches
+    finding = found(locked, Server((one, locked.earlier, three)))
+    assert finding.served == OtherRelease(locked.earlier.name, locked.earlier.version)
+    assert finding.counts is Counts.WITH_PREFIX
 
 
 def test_a_foreign_prefix_is_a_wrong_patch(locked: Locked) -> None:

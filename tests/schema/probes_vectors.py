@@ -9,8 +9,9 @@ from typing import Final
 from patchpm.guard.distribution import Distribution
 from patchpm.guard.reference import Hypothesis, Noise, Probe, Reference
 from patchpm.guard.reference_json import write_references
-from patchpm.guard.served import Alternative, AsLocked, Half, HalfStripped, LeftOut, Stripped, WrongOrder
+from patchpm.guard.served import Alternative, AsLocked, Half, HalfStripped, LeftOut, OtherRelease, Stripped, WrongOrder
 from patchpm.patch.name import PatchName
+from patchpm.patch.version import Version
 from tests.builders import digest
 from tests.schema.edits import ABSENT, Path, json_text, put
 
@@ -23,6 +24,8 @@ _WAYS: Final = (
     LeftOut(_TOXICITY),
     LeftOut(_CORE),
     WrongOrder((_TOXICITY, _CORE)),
+    OtherRelease(_TOXICITY, Version.parse("1.1.0")),
+    OtherRelease(_TOXICITY, Version.parse("1.3.0-rc.1")),
 )
 
 
@@ -126,6 +129,9 @@ _EDITS: Final[dict[str, tuple[Path, object]]] = {
     "alternative-of-unknown-kind": (_KIND, {"kind": "quantised"}),
     "alternative-without-its-half": (_KIND, {"kind": "half-stripped"}),
     "alternative-with-field-of-another": (_KIND, {"kind": "stripped", "half": "first"}),
+    "alternative-left-out-in-a-release": (_KIND, {"kind": "left-out", "patch": "acme/core", "version": "1.0.0"}),
+    "alternative-of-no-release": (_KIND, {"kind": "other-release", "patch": "acme/core"}),
+    "alternative-of-a-range": (_KIND, {"kind": "other-release", "patch": "acme/core", "version": "^1.0"}),
     "alternative-is-the-right-one": (_KIND, {"kind": "right"}),
 }
 
