@@ -11,7 +11,8 @@ the reference's probes, and judges them with the reference of float32. So the tr
 they share its served sets, whose number is printed with them. Token counts are withheld: only the answers count.
 
 With `--gguf STOCK`, answers come from llama.cpp instead, in whatever bits that file has: each served set is exported,
-and its file is served and asked over HTTP. This needs the engines of `PATCHPM_ENGINES_BIN`.
+and its file is served and asked over HTTP. With `--vllm DTYPE` they come from one vLLM of that number type, and the set
+goes with each request, as from the gateway. Both need the engines of `PATCHPM_ENGINES_BIN`.
 """
 
 from __future__ import annotations
@@ -32,10 +33,14 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file
-from stock_engines import serving
+from stock_engines import NAME, VLLM, serving
 
 from patchpm.cli.locked_set import locked_set
+from patchpm.export.gguf_tokenizer import tokenizer_of
 from patchpm.export.patched_gguf import place_in_gguf, write_patched_gguf
+from patchpm.gateway.engine_template import engine_template
+from patchpm.gateway.injection import EmbedsInjection
+from patchpm.gateway.prompt_count import PromptCounter
 from patchpm.guard.distribution import Distribution
 from patchpm.guard.endpoint import Endpoint
 from patchpm.guard.fewer_bits import ARITHMETICS
@@ -74,6 +79,7 @@ def main() -> None:
     parser.add_argument("project", type=Path)
     parser.add_argument("--arithmetic", nargs="*", default=["float32", *ARITHMETICS])
     parser.add_argument("--gguf", type=Path, metavar="STOCK")
+    parser.add_argument("--vllm", choices=("float32", "bfloat16"))
     parser.add_argument("--variants", type=int, default=12, help="most random variants of one kind")
     parser.add_argument("--trials", type=int, default=1000)
     parser.add_argument("--out", type=Path)
@@ -87,6 +93,9 @@ def main() -> None:
     if options.gguf is not None:
         seen = [from_llama_cpp(options.gguf, one, reference) for one in every]
         report["found"][f"llama.cpp, {options.gguf.name}"] = trials(reference, seen, options.trials)
+    elif options.vllm is not None:
+        seen = from_vllm(chosen.base.source, options.vllm, every, reference)
+        report["found"][f"vLLM, {options.vllm}"] = trials(reference, seen, options.trials)
     else:
         for arithmetic in options.arithmetic:
             seen = computed(chosen.base.source, arithmetic, every, reference)
@@ -173,13 +182,38 @@ def from_llama_cpp(stock: Path, one: Served, reference: Reference) -> Seen:
             path = Path(folder) / "served.gguf"
             write_patched_gguf(place_in_gguf(stock, one.patches), path, nobody, untie=True)
         with serving("llama.cpp", path, "--ctx-size", "4096", "--threads", "1") as running:
-            endpoint, steps = Endpoint(running.url), interview(reference.probes, None)
-            try:
-                body = next(steps)
-                while True:
-                    body = steps.send(endpoint.complete(body))
-            except StopIteration as end:
-                observed: list[Observation] = end.value
+            return _asked(Endpoint(running.url).complete, one, reference)
+
+
+def from_vllm(folder: Path, dtype: str, every: Sequence[Served], reference: Reference) -> list[Seen]:
+    """Serve the base, and send each set with the requests, as the gateway does."""
+    tokenizer = tokenizer_of(folder)
+    counter = PromptCounter(tokenizer)
+    none = PatchSet("system-start", ())
+    with tempfile.TemporaryDirectory() as work:
+        template = Path(work) / "engine.jinja"
+        template.write_text(engine_template(tokenizer))
+        more = ("--enable-prompt-embeds", "--chat-template", str(template), "--chat-template-content-format", "openai")
+        with serving("vllm", folder, *VLLM, "--dtype", dtype, *more) as running:
+            endpoint = Endpoint(running.url, seconds=120)
+
+            def seen(one: Served) -> Seen:
+                injection = EmbedsInjection.of(one.patches or none, counter)
+                return _asked(
+                    lambda body: endpoint.complete(injection.body(injection.prepared(json.loads(body)))), one, reference
+                )
+
+            return [seen(one) for one in every]
+
+
+def _asked(complete: Callable[[bytes], bytes], one: Served, reference: Reference) -> Seen:
+    steps = interview(reference.probes, NAME)
+    try:
+        body = next(steps)
+        while True:
+            body = steps.send(complete(body))
+    except StopIteration as end:
+        observed: list[Observation] = end.value
     print(f"{one.kind}: {one.name}", flush=True)
     return Seen(one.kind, one.name, tuple(seen.first_token or Distribution(()) for seen in observed))
 
