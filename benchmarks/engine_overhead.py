@@ -46,6 +46,8 @@ def main() -> None:
     parser.add_argument("--lengths", default="32,256,1024")
     parser.add_argument("--batches", default="1,8")
     options = parser.parse_args()
+    if options.rounds < 2:
+        parser.error("the noise is known from two rounds on")
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     root = options.root.absolute()
     dice = random.Random(0)
