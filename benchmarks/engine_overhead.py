@@ -7,10 +7,11 @@ request finds only that cached which stands before it. Further tokens are measur
 and for more: engines then have the prompt, whose reading would drown them.
 
 Figures are milliseconds of processor time of the engine (all its threads, from the scheduler), which other work on the
-machine disturbs little; on one thread and a quiet machine that is what a client waits. The noise is shown as the ratio
-of two halves of the base's own measurements.
+machine disturbs little; on one thread and a quiet machine that is what a client waits. With `--wall` they are what a
+client waits: for a quiet machine, and for vLLM, whose processes spin while they wait for each other. The noise is shown
+as the ratio of two halves of the base's own measurements.
 
-    python benchmarks/engine_overhead.py --engine llama.cpp|vllm|transformers [--rounds 15] [--root DIR]
+    python benchmarks/engine_overhead.py --engine llama.cpp|vllm|transformers [--rounds 15] [--wall]
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ WORDS = ("river", "stone", "cloud", "table", "green", "seven", "music", "paper",
 MORE = 16
 """Further tokens that the time of one is the mean of."""
 Ask = Callable[[str, int, int], float]
-"""Sends a text of so many users at once, for so many tokens; returns milliseconds of processor time."""
+"""Sends a text of so many users at once, for so many tokens; returns milliseconds."""
 
 
 def main() -> None:
@@ -45,13 +46,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--lengths", default="32,256,1024")
     parser.add_argument("--batches", default="1,8")
+    parser.add_argument("--wall", action="store_true")
     options = parser.parse_args()
     if options.rounds < 2:
         parser.error("the noise is known from two rounds on")
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     root = options.root.absolute()
     dice = random.Random(0)
-    with _OPENING[options.engine](root) as sides:
+    with _OPENING[options.engine](root, wall=options.wall) as sides:
         for length in map(int, options.lengths.split(",")):
             for batch in map(int, options.batches.split(",")):
                 _compare(options.engine, sides, length, batch, options.rounds, dice)
@@ -81,7 +83,7 @@ def _compare(engine: str, sides: dict[str, Ask], length: int, batch: int, rounds
 
 
 @contextmanager
-def _llama(root: Path) -> Iterator[dict[str, Ask]]:
+def _llama(root: Path, *, wall: bool) -> Iterator[dict[str, Ask]]:
     """Two servers, each with as many slots as users."""
     more = ("--ctx-size", "16384", "--parallel", "8", "--threads", "1")
     with (
@@ -95,13 +97,13 @@ def _llama(root: Path) -> Iterator[dict[str, Ask]]:
                 messages = [{"role": "user", "content": text}]
                 ask(engine.url, messages=messages, max_tokens=tokens, temperature=0, ignore_eos=True)
 
-            return _at_once(engine, pool, one)
+            return _at_once(engine, pool, one, wall=wall)
 
         yield {"base": side(base), "patched": side(patched)}
 
 
 @contextmanager
-def _vllm(root: Path) -> Iterator[dict[str, Ask]]:
+def _vllm(root: Path, *, wall: bool) -> Iterator[dict[str, Ask]]:
     """One engine on the exported model, asked with the prefix and without."""
     from transformers import AutoTokenizer
 
@@ -117,13 +119,13 @@ def _vllm(root: Path) -> Iterator[dict[str, Ask]]:
                 ids = _ids(tokenizer, text)[0].tolist()
                 ask(engine.url, "/v1/completions", prompt=ids, max_tokens=tokens, temperature=0, ignore_eos=True)
 
-            return _at_once(engine, pool, one)
+            return _at_once(engine, pool, one, wall=wall)
 
         yield {name: side(tokenizer) for name, tokenizer in tokenizers.items()}
 
 
 @contextmanager
-def _transformers(root: Path) -> Iterator[dict[str, Ask]]:
+def _transformers(root: Path, *, wall: bool) -> Iterator[dict[str, Ask]]:
     """In one process: the base, the export, `patchpm.apply`, and PEFT with the same rows. Nothing is cached here."""
     import torch
     from peft import PromptTuningConfig, TaskType, get_peft_model
@@ -133,6 +135,7 @@ def _transformers(root: Path) -> Iterator[dict[str, Ask]]:
     from patchpm.cli.locked_set import locked_set
 
     torch.set_num_threads(1)
+    clock = time.perf_counter if wall else time.thread_time
     models = make_models(root, "three")
 
     def loaded(folder: Path) -> Any:
@@ -143,12 +146,12 @@ def _transformers(root: Path) -> Iterator[dict[str, Ask]]:
     def side(model: Any, tokenizer: Any) -> Ask:
         def asked(text: str, batch: int, tokens: int) -> float:
             ids = _ids(tokenizer, text).expand(batch, -1)
-            before = time.thread_time()
+            before = clock()
             with torch.no_grad():
                 model.generate(
                     input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=tokens, do_sample=False
                 )
-            return (time.thread_time() - before) * 1000
+            return (clock() - before) * 1000
 
         return asked
 
@@ -166,13 +169,16 @@ def _transformers(root: Path) -> Iterator[dict[str, Ask]]:
     }
 
 
-def _at_once(engine: Engine, pool: ThreadPoolExecutor, one: Callable[[str, int], None]) -> Ask:
-    """Several users at once, and the processor time that they cost the engine."""
+def _at_once(engine: Engine, pool: ThreadPoolExecutor, one: Callable[[str, int], None], *, wall: bool) -> Ask:
+    """Several users at once, and how long they wait or what they cost the engine."""
+
+    def clock() -> float:
+        return time.perf_counter() * 1000 if wall else _processor_time(engine.keeper)
 
     def asked(text: str, batch: int, tokens: int) -> float:
-        before = _processor_time(engine.keeper)
+        before = clock()
         list(pool.map(one, [f"{number} {text}" for number in range(batch)], [tokens] * batch))
-        return _processor_time(engine.keeper) - before
+        return clock() - before
 
     return asked
 
