@@ -4,14 +4,14 @@ Base and patched model take turns request by request, in an order that changes, 
 llama.cpp servers side by side; one vLLM, which gets the prompt with and without the prefix as token ids; for
 `transformers`, models in one process, with the runtime of PEFT as a fourth. Each turn has a new text, so its first
 request finds only that cached which stands before it. Further tokens are measured on the same text again, for one token
-and for more: engines then have the prompt, whose reading would drown them.
+and for more: engines that keep prompts have it then; in `transformers` it is read in both, and its noise stays.
 
 Figures are milliseconds of processor time of the engine (all its threads, from the scheduler), which other work on the
 machine disturbs little; on one thread and a quiet machine that is what a client waits. With `--wall` they are what a
 client waits: for a quiet machine, and for vLLM, whose processes spin while they wait for each other. The noise is shown
 as the ratio of two halves of the base's own measurements.
 
-    python benchmarks/engine_overhead.py --engine llama.cpp|vllm|transformers [--rounds 15] [--wall]
+    python benchmarks/engine_overhead.py --engine llama.cpp|vllm|transformers [--rounds 15] [--wall] [--root DIR]
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from patchpm.atomic_write import write_atomic
 from patchpm.cli.extra import needs_extra
 from patchpm.cli.locked_set import LockedSet, locked_set
 from patchpm.cli.options import json_option, offline_option, project_option
-from patchpm.cli.output import columns, emit, line, note, progress
+from patchpm.cli.output import columns, emit, line, note, progress, warn
 from patchpm.cli.patched_model import base_option
 from patchpm.cli.served_words import told
 from patchpm.cli.session import Session
@@ -36,21 +36,24 @@ def command(base: str | None, out: Path | None, offline: bool, folder: Path, as_
     """Write down what a server of the locked patch set answers, so that `patchpm verify --endpoint` can recognise it.
 
     The base is run here, under the locked set and under each way to miss it: no patches, half of the rows, a patch left
-    out, another order, another release of a patch (the newest that the registries have). From a pool of conversations,
+    out, another order, another release of a patch (those before it and after it). From a pool of conversations,
     the few are kept whose first tokens tell these apart best. Run it again when the lock changes, and commit the file
     with the lock.
     """
     chosen = locked_set(folder, base)
     path = out or folder / FILE
     others = () if not path.exists() else load_references(path)
-    made = _measured(chosen, Session(folder, offline=offline))
+    made, alike = _measured(chosen, Session(folder, offline=offline))
     kept = [one for one in others if one.base != made.base]
     write_atomic(path, write_references(sorted([*kept, made], key=lambda one: str(one.base))))
     note(f"wrote {path}")
-    emit(_described(made), lambda: _show(made), as_json=as_json)
+    for release in alike:
+        warn(f"{release} answers so much like the locked one that a server of it is called right")
+    emit(_described(made, alike), lambda: _show(made), as_json=as_json)
 
 
-def _measured(chosen: LockedSet, session: Session) -> Reference:
+def _measured(chosen: LockedSet, session: Session) -> tuple[Reference, list[str]]:
+    """The reference, and the releases that cannot be told from the locked ones."""
     if chosen.base.kind == "gguf":
         raise CannotError(
             "not-a-folder",
@@ -67,11 +70,12 @@ def _measured(chosen: LockedSet, session: Session) -> Reference:
         made = measure_reference(
             lambda: load_model(chosen.base.source), chosen.patches, fingerprint, releases=releases, progress=advance
         )
-    told = {one.served for one in made.alternatives}
-    for release in releases:
-        if OtherRelease(release.name, release.version) not in told:
-            note(f"{release.name} {release.version} answers too much like the locked release to be told from it")
-    return made
+    known = {one.served for one in made.alternatives}
+    return made, [
+        f"{release.name} {release.version}"
+        for release in releases
+        if OtherRelease(release.name, release.version) not in known
+    ]
 
 
 def _show(made: Reference) -> None:
@@ -88,7 +92,7 @@ def _show(made: Reference) -> None:
     line(f"up to {made.threshold:.3f} counts as the right set")
 
 
-def _described(made: Reference) -> JsonValue:
+def _described(made: Reference, alike: list[str]) -> JsonValue:
     return {
         "set": str(made.set),
         "base": str(made.base),
@@ -100,4 +104,5 @@ def _described(made: Reference) -> JsonValue:
             {"kind": one.served.kind, "served": told(one.served), "distance": round(distance, 4)}
             for one, distance in made.separations()
         ],
+        "not_told_apart": [*alike],
     }

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Final
 
+from patchpm.guard.verdict import MARGIN
+
 FEWEST: Final = 3
 MOST: Final = 8
 LEAST_SEPARATION: Final = 0.05
@@ -51,9 +53,10 @@ def choose(separations: Rows, noises: Rows, *, fewest: int = FEWEST, most: int =
 
 
 def choose_apart(separations: Rows, noises: Rows, optional: Collection[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Choose probes after giving up those of the `optional` alternatives that cannot be told from the right set.
+    """Choose probes, giving up as many of the `optional` alternatives as must be for the right set to be told apart.
 
-    To tell them apart, the threshold would have to lie so near to the noise that right servers would be refused.
+    Noise may move a right server straight to an alternative, and it must be the margin of a verdict nearer to the right
+    set all the same; an alternative that is too near for that would make right servers of few bits unclear.
 
     Returns:
         The alternatives that are left, and the probes, as `choose` gives them for these.
@@ -62,13 +65,12 @@ def choose_apart(separations: Rows, noises: Rows, optional: Collection[int]) -> 
     while True:
         rows = [[row[index] for index in left] for row in separations]
         chosen = choose(rows, noises)
-        distances, noise = means(rows, chosen), means(noises, chosen)
-        separation = min(distances)
-        worst = left[distances.index(separation)]
-        told = separation >= max(LEAST_SEPARATION, _ABOVE_NOISE * max(noise))
-        if told or worst not in optional:
+        distances = dict(zip(left, means(rows, chosen), strict=True))
+        told = min(distances.values()) >= max(LEAST_SEPARATION, (1 + MARGIN) * max(means(noises, chosen)))
+        spare = [index for index in left if index in optional]
+        if told or not spare:
             return tuple(left), chosen
-        left.remove(worst)
+        left.remove(min(spare, key=lambda index: distances[index]))
 
 
 def means(rows: Rows, chosen: Sequence[int]) -> list[float]:

@@ -39,7 +39,7 @@ def measure_reference(
     """Make the reference of a patch set on a base: float32 throughout, noise from fewer bits.
 
     Args:
-        load: Called once for each arithmetic.
+        load: Called once for float32 and once for each arithmetic of fewer bits.
         patches: The right set.
         base: Identity of what `load` loads, its `tensors` known.
         releases: Others of its patches, which a server may have in place of the locked ones. One that answers as the
@@ -67,15 +67,16 @@ def measure_reference(
     worse = [answers(_in_fewer_bits(load, arithmetic), patches) for arithmetic in ARITHMETICS]
     noises = _distances(right, worse)
     optional = {index for index, (served, _) in enumerate(wrong) if isinstance(served, OtherRelease)}
-    told, chosen = choose_apart(_distances(right, others), noises, optional)
-    wrong, others = [wrong[index] for index in told], [others[index] for index in told]
-    separations = means(_distances(right, others), chosen)
-    separation, noise = min(separations), means(noises, chosen)
+    every = _distances(right, others)
+    told, chosen = choose_apart(every, noises, optional)
+    distances, noise = means(every, chosen), means(noises, chosen)
+    worst = min(told, key=lambda index: distances[index])
+    separation = distances[worst]
     if separation < LEAST_SEPARATION:
         raise CannotError(
             "not-told-apart",
             "no probe tells this patch set from a wrong one",
-            why=f"the nearest is {wrong[separations.index(separation)][0].kind}, at a distance of {separation:.3f}",
+            why=f"the nearest is {wrong[worst][0].kind}, at a distance of {separation:.3f}",
             next="a patch that changes nothing cannot be guarded; look at it with `patchpm evaluate`",
         )
     assert base.tensors is not None
@@ -88,8 +89,8 @@ def measure_reference(
         probes=_probes(model, tokenizer, [pool[index] for index in chosen], patches),
         right=Hypothesis(AsLocked(), tuple(right[index] for index in chosen)),
         alternatives=tuple(
-            Hypothesis(served, tuple(answers[index] for index in chosen))
-            for (served, _), answers in zip(wrong, others, strict=True)
+            Hypothesis(wrong[alternative][0], tuple(others[alternative][index] for index in chosen))
+            for alternative in told
         ),
         noise=tuple(Noise(name, round(value, 4)) for name, value in zip(ARITHMETICS, noise, strict=True)),
         threshold=round(threshold_of(separation, noise), 4),

@@ -43,7 +43,14 @@ def test_an_optional_alternative_that_answers_as_the_right_set_is_given_up_witho
 
 
 def test_an_alternative_that_must_be_told_apart_is_never_given_up() -> None:
-    assert choose_apart([[1.0, 0.0]] * 3, [[0.1]] * 3, optional={0})[0] == (0, 1)
+    assert choose_apart([[1.0, 0.0]] * 3, [[0.1]] * 3, optional={0})[0] == (1,)
+
+
+def test_an_optional_alternative_is_given_up_where_its_probes_would_blur_one_that_must_be_told_apart() -> None:
+    separations = [[0.04, 0.041]] * 8 + [[1.0, 0.0]] * 8
+    left, chosen = choose_apart(separations, [[0.01]] * 16, optional={1})
+    assert left == (0,)
+    assert all(index >= 8 for index in chosen)
 
 
 def test_a_mean_is_taken_over_the_chosen_probes() -> None:

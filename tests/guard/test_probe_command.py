@@ -41,14 +41,22 @@ def others(world: World) -> list[str]:
     return [str(one.version) for one in found]
 
 
-def test_the_newest_other_releases_are_among_the_wrong_sets(vendor: World) -> None:
+def test_the_releases_before_and_after_are_among_the_wrong_sets(vendor: World) -> None:
     for seed, version in enumerate(("1.0.0", "1.1.0", "1.2.0", "1.3.0", "2.0.0")):
         publish(vendor, version, seed=seed)
     vendor.started(f"{TOXICITY}@1.2.0")
-    vendor.yank(TOXICITY, "1.3.0")
     told = vendor.ok("probe").out
-    assert others(vendor) == ["2.0.0", "1.3.0", "1.1.0"]
-    assert f"{TOXICITY} in its release 1.3.0" in told
+    assert others(vendor) == ["1.1.0", "2.0.0", "1.0.0"]
+    assert f"{TOXICITY} in its release 1.1.0" in told
+
+
+def test_a_yanked_release_may_still_be_what_a_server_has(vendor: World) -> None:
+    publish(vendor, "1.0.0", seed=1)
+    publish(vendor, "1.1.0", seed=2)
+    vendor.started(f"{TOXICITY}@1.1.0")
+    vendor.yank(TOXICITY, "1.0.0")
+    vendor.ok("probe")
+    assert others(vendor) == ["1.0.0"]
 
 
 def test_a_release_with_the_same_prefix_cannot_be_told_apart_and_is_none_of_them(vendor: World) -> None:
@@ -75,6 +83,7 @@ def test_a_release_that_answers_like_the_locked_one_is_told_and_left_out(vendor:
     vendor.publish(TOXICITY, "1.0.0", prefix=nearly)
     publish(vendor, "1.1.0", seed=1)
     vendor.started(f"{TOXICITY}@1.1.0")
-    told = vendor.ok("probe")
+    told = vendor.ok("probe", "--json")
     assert others(vendor) == []
-    assert f"{TOXICITY} 1.0.0 answers too much like the locked release" in told.err
+    assert told.json["not_told_apart"] == [f"{TOXICITY} 1.0.0"]
+    assert f"{TOXICITY} 1.0.0 answers so much like the locked one" in told.err
