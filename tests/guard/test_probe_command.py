@@ -77,6 +77,27 @@ def test_a_release_that_cannot_be_fetched_is_told_and_left_out(vendor: World) ->
     assert f"{TOXICITY} 1.0.0 is not compared with: the registry cannot be read" in told.err
 
 
+def test_a_release_with_a_flipped_byte_is_told_and_left_out(vendor: World) -> None:
+    publish(vendor, "1.0.0", seed=1)
+    publish(vendor, "1.1.0", seed=2)
+    vendor.started(f"{TOXICITY}@1.1.0")
+    (prefix,) = (vendor.registry / "patches" / TOXICITY / "1.0.0").glob("*/prefix.safetensors")
+    data = prefix.read_bytes()
+    prefix.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    told = vendor.ok("probe")
+    assert others(vendor) == []
+    assert f"{TOXICITY} 1.0.0 is not compared with" in told.err
+
+
+def test_a_registry_that_is_not_to_be_trusted_stops_it_and_nothing_is_written(vendor: World) -> None:
+    publish(vendor, "1.0.0", seed=1)
+    vendor.started(f"{TOXICITY}@1.0.0")
+    timestamp = vendor.registry / "metadata" / "timestamp.json"
+    timestamp.write_bytes(timestamp.read_bytes().replace(b"0", b"1"))
+    assert vendor.run("probe").code == 4
+    assert not (vendor.project / FILE).exists()
+
+
 def test_a_release_that_answers_like_the_locked_one_is_told_and_left_out(vendor: World) -> None:
     rows = matrix(4, hidden_size=WIDTH, seed=1)
     nearly = replace(rows, data=rows.data[:-4] + struct.pack("<f", struct.unpack("<f", rows.data[-4:])[0] + 1e-6))
