@@ -1,6 +1,6 @@
 """What chance in training decides: figures of several training seeds, as a mean with a 95 % interval over seeds.
 
-    patchpm evaluate seed-1/prefix.safetensors --base MODEL --results seed-1.json    (and so on)
+    patchpm evaluate seed-1/prefix.safetensors --base MODEL --out seed-1.json    (and so on)
     python benchmarks/seeds.py seed-1.json seed-2.json seed-3.json
 
 The interval is Student's for a mean, from the spread between seeds alone. Each run's own interval, over rows, is what
@@ -18,8 +18,8 @@ from rich.console import Console
 from rich.table import Table
 
 from patchpm.evaluate.metrics import is_pooled
+from patchpm.evaluate.other_run import read_other_run
 from patchpm.evaluate.report.quantity import quantity_of
-from patchpm.evaluate.results import read_results
 from patchpm.patch.manifest import Claim
 
 STUDENT = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78, 6: 2.57, 7: 2.45, 8: 2.36, 9: 2.31, 10: 2.26}
@@ -29,10 +29,10 @@ STUDENT = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78, 6: 2.57, 7: 2.45, 8: 2.36, 9: 2.
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("results", nargs="+", type=Path)
+    parser.add_argument("claims", nargs="+", type=Path, help="what --out or --results of `patchpm evaluate` wrote")
     parser.add_argument("--parts", action="store_true", help="each part of a suite too")
     options = parser.parse_args()
-    runs = [read_results(path.read_bytes()) for path in options.results]
+    runs = [read_other_run(path.stem, path.read_bytes(), str(path)) for path in options.claims]
     table = Table(title=f"{len(runs)} training seeds")
     for heading in ("metric", "suite", "n", "without", "with, mean", "95 % over seeds", "change", "each seed"):
         table.add_column(heading)

@@ -1,4 +1,4 @@
-"""Writes `docs/reference/` and the figures in the README, so that they say what the code and the claims say.
+"""Writes `docs/reference/`, `docs/fronts/` and the figures in the README, so that they say what code and claims say.
 
 `make docs` runs it. With `--check` nothing is written, and the exit code is 1 if a page is not what it would write.
 """
@@ -8,10 +8,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from generator import claims, commands, environment, errors, recipes, schemas
+from generator import claims, commands, environment, errors, fronts, recipes, schemas
 
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = "docs/reference"
+FRONTS = "docs/fronts"
 RECIPES = "recipes"
 
 
@@ -24,6 +25,7 @@ def pages() -> dict[str, str]:
         f"{REFERENCE}/recipes.md": recipes.page(ROOT / "patchpm"),
         f"{REFERENCE}/schemas.md": schemas.page(ROOT / "registry_schema"),
         "README.md": claims.with_claims((ROOT / "README.md").read_text("utf-8"), claims.newest(ROOT / RECIPES)),
+        **{f"{FRONTS}/{domain}.svg": fronts.front(ROOT / RECIPES, domain) for domain in fronts.FRONTS},
     }
 
 

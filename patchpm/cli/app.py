@@ -46,6 +46,7 @@ COMMANDS: Final[dict[str, str]] = {
     "serve": "Serve the patched model as an OpenAI-compatible API",
     "train": "Train a prefix from a recipe",
     "evaluate": "Measure a prefix on held-out prompts",
+    "report": "Draw what was measured as a page, beside other measured prefixes",
     "attest": "Measure a release and sign the figures, as an evaluator",
     "completion": "Print the shell completion script",
 }

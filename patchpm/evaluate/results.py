@@ -15,9 +15,9 @@ from patchpm.patch.strict_json import JsonValue
 
 FORMAT = "patchpm-results-v1"
 """First field of every results file."""
-_SOURCE = "results.json"
+MAX_BYTES = 64 << 20
+"""Largest results file that is read."""
 _CODE = "malformed-results"
-_MAX_BYTES = 64 << 20
 _MANY = 1_000_000
 
 
@@ -126,18 +126,22 @@ def write_results(results: Results) -> bytes:
     )
 
 
-def read_results(data: bytes) -> Results:
+def read_results(data: bytes, source: str = "results.json") -> Results:
     """Read the bytes of a results file.
+
+    Args:
+        data: Its bytes.
+        source: What errors call it.
 
     Raises:
         IntegrityError: `malformed-json` or `malformed-results`.
     """
-    record = Record(strict_json.loads(data, source=_SOURCE, max_bytes=_MAX_BYTES), _SOURCE, code=_CODE)
+    record = Record(strict_json.loads(data, source=source, max_bytes=MAX_BYTES), source, code=_CODE)
     record.choice("format", (FORMAT,))
     results = Results(
         title=record.text("title"),
         base=record.text("base"),
-        claims=claims_from(Record({"claims": record.raw("claims")}, _SOURCE, code=_CODE)),
+        claims=claims_from(Record({"claims": record.raw("claims")}, source, code=_CODE)),
         changes=tuple(_change_from(item) for item in record.records("changes", max_items=_MANY)),
         exchanges=tuple(_exchange_from(item) for item in record.records("exchanges", max_items=_MANY)),
         composition=composition_from(record.record("composition")) if record.has("composition") else None,

@@ -6,7 +6,7 @@ import pytest
 
 from patchpm.evaluate.report.axis import axis_of
 from patchpm.evaluate.report.quantity import quantity_of
-from patchpm.evaluate.report.trade_off import Variant, front_of, trade_off, trade_off_table
+from patchpm.evaluate.report.trade_off import Variant, front_of, trade_off_file, trade_off_table
 from tests.evaluate.page_reader import Page
 
 
@@ -39,10 +39,10 @@ def test_the_front_is_what_nothing_else_beats() -> None:
 
 def test_a_trade_off_is_a_file_of_its_own_with_a_table_beside_it() -> None:
     effect, cost = quantity_of("refusal-rate"), quantity_of("over-refusal-rate")
-    drawing = trade_off(_VARIANTS, effect, cost)
+    drawing = trade_off_file(_VARIANTS, effect, cost)
     assert "good <b>" in [
         text.text for text in ElementTree.fromstring(drawing).iter("{http://www.w3.org/2000/svg}text")
     ]
     assert drawing.count('class="best"') == 2
-    assert drawing == trade_off(_VARIANTS, effect, cost)
+    assert drawing == trade_off_file(_VARIANTS, effect, cost)
     assert "90.0 % (85.0 to 93.0 %)" in Page(trade_off_table(_VARIANTS, effect, cost)).text

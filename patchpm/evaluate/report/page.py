@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
+from patchpm.evaluate.other_run import OtherRun
+from patchpm.evaluate.report.beside import beside_chapter
 from patchpm.evaluate.report.front import front
 from patchpm.evaluate.report.guide import guide
 from patchpm.evaluate.report.heatmap import composition_chapter
@@ -14,20 +17,25 @@ from patchpm.evaluate.report.panels import panels
 from patchpm.evaluate.report.quantity import Quantity, quantity_of
 from patchpm.evaluate.report.samples import samples_chapter
 from patchpm.evaluate.report.text import plain
+from patchpm.evaluate.report.trade_off import STYLE
 from patchpm.evaluate.results import Results
 
-_STYLE = Path(__file__).with_name("page.css")
+_PAGE_STYLE = Path(__file__).with_name("page.css")
 
 
-def write_report(results: Results) -> str:
+def write_report(results: Results, others: Sequence[OtherRun] = ()) -> str:
     """Draw results as one HTML page that loads nothing else; the same results always give the same page.
 
     The page has no script. Its content security policy allows one style sheet, by its digest, and nothing else, so that
     no reply of a model could do anything even if the escaping failed.
+
+    Args:
+        results: What the page is about.
+        others: Prefixes to compare with, each under a name of its own.
     """
     quantities = _quantities(results)
     findings = findings_of(results, quantities)
-    style = _STYLE.read_text(encoding="utf-8")
+    style = _PAGE_STYLE.read_text(encoding="utf-8") + STYLE
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     return (
@@ -36,7 +44,8 @@ def write_report(results: Results) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="color-scheme" content="light dark"><meta name="referrer" content="no-referrer">'
         f"<title>{plain(results.title)}: patchpm evaluation report</title><style>{style}</style></head>\n<body><main>\n"
-        f"{front(results, findings)}\n{panels(findings)}\n{composition_chapter(results.composition, quantities)}\n"
+        f"{front(results, findings)}\n{panels(findings)}\n{beside_chapter(results, others)}\n"
+        f"{composition_chapter(results.composition, quantities)}\n"
         f"{samples_chapter(results.exchanges, quantities)}\n{guide()}\n</main></body></html>\n"
     )
 

@@ -1,7 +1,4 @@
-"""What an effect costs: variants of a patch as points, with the front that none of the others beats.
-
-Not part of a report of one patch; made for pages that compare several, and for choosing between recipes.
-"""
+"""What an effect costs: variants of a patch as points, with the front that none of the others beats."""
 
 from __future__ import annotations
 
@@ -19,13 +16,20 @@ _LABEL = 13
 """Size of the variants' names."""
 _LETTER = 0.56
 """Width of a letter, in sizes of the text; near enough to place names."""
-_STYLE = (
+STYLE = (
+    ".trade-off .grid{stroke:var(--grid)}"
+    ".trade-off .front{fill:none;stroke:var(--good);stroke-width:1.6;stroke-dasharray:5 4}"
+    ".trade-off .span{stroke:var(--soft);stroke-width:1.2}"
+    ".trade-off .best{fill:var(--good)}"
+    ".trade-off .beaten{fill:var(--paper);stroke:var(--soft);stroke-width:2}"
+    ".trade-off text{font:13px system-ui,sans-serif;fill:var(--ink)}"
+    ".trade-off .soft{fill:var(--soft)}"
+)
+"""Rules for a page that has drawings in it, and its own colours."""
+_COLOURS = (
     "svg{--ink:#16191d;--soft:#57606a;--grid:#e6e9ed;--good:#0b62a8;--paper:#fff}"
     "@media (prefers-color-scheme:dark)"
     "{svg{--ink:#e8eaed;--soft:#a0a9b3;--grid:#292f36;--good:#6cb6f5;--paper:#14171a}}"
-    ".grid{stroke:var(--grid)}.front{fill:none;stroke:var(--good);stroke-width:1.6;stroke-dasharray:5 4}"
-    ".span{stroke:var(--soft);stroke-width:1.2}.best{fill:var(--good)}.beaten{fill:var(--paper);stroke:var(--soft);"
-    "stroke-width:2}text{font:13px system-ui,sans-serif;fill:var(--ink)}.soft{fill:var(--soft)}"
 )
 
 
@@ -65,13 +69,38 @@ def front_of(variants: Sequence[Variant], *, effect_up: bool = True, cost_up: bo
 
 
 def trade_off(variants: Sequence[Variant], effect: Quantity, cost: Quantity) -> str:
-    """A picture of the variants as an SVG file; cost to the right, effect upwards.
+    """A drawing of the variants as an SVG element, for a page with `STYLE`; cost to the right, effect upwards.
 
     Args:
         variants: At least one.
         effect: What `Variant.effect` is.
         cost: What `Variant.cost` is.
     """
+    return _drawing(variants, effect, cost, "")
+
+
+def trade_off_file(variants: Sequence[Variant], effect: Quantity, cost: Quantity) -> str:
+    """The same as an SVG file that needs no page."""
+    return _drawing(variants, effect, cost, f"<style>{_COLOURS}{STYLE}</style>") + "\n"
+
+
+def trade_off_table(variants: Sequence[Variant], effect: Quantity, cost: Quantity) -> str:
+    """The same figures as an HTML table, to stand beside the picture."""
+    rows = "".join(
+        f'<tr><th scope="row">{plain(one.name)}</th>'
+        f"<td>{effect.show(one.effect)}"
+        f' <span class="range">({effect.interval(one.effect_low, one.effect_high)})</span></td>'
+        f"<td>{cost.show(one.cost)}"
+        f' <span class="range">({cost.interval(one.cost_low, one.cost_high)})</span></td></tr>'
+        for one in variants
+    )
+    return (
+        f'<table><thead><tr><th scope="col">prefix</th><th scope="col">{plain(effect.label)} (95 % interval)</th>'
+        f'<th scope="col">{plain(cost.label)} (95 % interval)</th></tr></thead><tbody>{rows}</tbody></table>'
+    )
+
+
+def _drawing(variants: Sequence[Variant], effect: Quantity, cost: Quantity, style: str) -> str:
     across = axis_of((end for one in variants for end in (one.cost_low, one.cost, one.cost_high)), bounds=cost.bounds)
     upward = axis_of(
         (end for one in variants for end in (one.effect_low, one.effect, one.effect_high)), bounds=effect.bounds
@@ -83,24 +112,10 @@ def trade_off(variants: Sequence[Variant], effect: Quantity, cost: Quantity) -> 
     steps = "".join(f"H{_x(across, one.cost)}V{_y(upward, one.effect)}" for one in best)
     points = "".join(_point(across, upward, one, best=one in best) for one in variants)
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img">'
-        f"<title>{plain(title)}</title><desc>{plain(told)}</desc><style>{_STYLE}</style>"
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="trade-off" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img">'
+        f"<title>{plain(title)}</title><desc>{plain(told)}</desc>{style}"
         f'{_across(across, cost)}{_upward(upward, effect)}<path class="front" d="M{start}{steps}"/>'
-        f"{points}{_names(across, upward, variants)}</svg>\n"
-    )
-
-
-def trade_off_table(variants: Sequence[Variant], effect: Quantity, cost: Quantity) -> str:
-    """The same figures as an HTML table, to stand beside the picture."""
-    rows = "".join(
-        f'<tr><th scope="row">{plain(one.name)}</th>'
-        f"<td>{effect.show(one.effect)} ({effect.interval(one.effect_low, one.effect_high)})</td>"
-        f"<td>{cost.show(one.cost)} ({cost.interval(one.cost_low, one.cost_high)})</td></tr>"
-        for one in variants
-    )
-    return (
-        f'<table><thead><tr><th scope="col">variant</th><th scope="col">{plain(effect.label)} (95 % interval)</th>'
-        f'<th scope="col">{plain(cost.label)} (95 % interval)</th></tr></thead><tbody>{rows}</tbody></table>'
+        f"{points}{_names(across, upward, variants)}</svg>"
     )
 
 
