@@ -6,17 +6,23 @@ TORCH ?= torch==2.13.0
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test test-long test-all test-engines check format docs bench wheel-test clean
+# Commands are started thousands of times here; what Python has compiled once is kept.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: demo test test-long test-stress test-all test-engines check format docs bench wheel-test clean
 
 demo: $(READY)
 	$(BIN)/python examples/demo.py
 
 test: $(READY)
-	$(BIN)/pytest -n 2 -m "not real and not slow"
+	$(BIN)/pytest -n 2 -m "not real and not slow and not stress"
 
 test-long: $(READY)
-	$(BIN)/pytest -n 2 -m "(real or slow) and not engines" --ignore tests/reliability
+	$(BIN)/pytest -n 2 -m "(real or slow) and not engines and not stress" --ignore tests/reliability
 	$(BIN)/pytest -m slow tests/reliability  # these fill every core by themselves
+
+test-stress: $(READY)
+	$(BIN)/pytest -m stress
 
 test-all: $(READY)
 	$(BIN)/pytest -n 2
@@ -42,8 +48,8 @@ bench: $(READY)
 	$(BIN)/python benchmarks/resolve.py
 	$(BIN)/python benchmarks/frozen_install.py
 
-wheel-test: $(READY)
-	$(BIN)/python tests/wheel/check.py
+wheel-test:
+	$(PYTHON) tests/wheel/check.py
 
 clean:
 	rm -rf .venv .venv-engines dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

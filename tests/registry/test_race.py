@@ -138,8 +138,9 @@ def test_publishers_of_one_patch_at_once_lose_nothing(site: Site) -> None:
     }
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    "seed", [pytest.param(0, marks=pytest.mark.slow), *(pytest.param(n, marks=pytest.mark.stress) for n in (1, 2))]
+)
 def test_a_publisher_killed_at_any_instant_leaves_a_registry_that_verifies_and_goes_on(site: Site, seed: int) -> None:
     chance = random.Random(seed)
     first = 0

@@ -32,10 +32,12 @@ def published(world: World) -> World:
     return world.started()
 
 
-@pytest.mark.slow
-def test_200_installs_killed_at_random_instants_leave_nothing_half_written(world: World) -> None:
+@pytest.mark.parametrize(
+    "kills", [pytest.param(25, marks=pytest.mark.slow), pytest.param(200, marks=pytest.mark.stress)]
+)
+def test_installs_killed_at_random_instants_leave_nothing_half_written(world: World, kills: int) -> None:
     published(world)
-    kill_installs(world, INSTALL, 200, lambda: sound(world))
+    kill_installs(world, INSTALL, kills, lambda: sound(world))
     world.ok("install", "bias", "toxicity")
     world.ok("verify")
     sound(world)

@@ -18,7 +18,9 @@ from tests.registry.test_race import Site, hub_site
 from tests.reliability.kills import kill_installs
 from tests.world import World
 
-KILLS = 50
+KILLS = pytest.mark.parametrize(
+    "kills", [pytest.param(10, marks=pytest.mark.slow), pytest.param(50, marks=pytest.mark.stress)]
+)
 INSTALL = [sys.executable, "-m", "patchpm", "install", "toxicity"]
 
 
@@ -36,11 +38,11 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         yield f"s3://{new_bucket(environment)}/registry"
 
 
-def kill_publishers(site: Site) -> None:
-    """Kill fifty publishers, each somewhere between its start and the end of its second release."""
+def kill_publishers(site: Site, kills: int) -> None:
+    """Kill so many publishers, each somewhere between its start and the end of its second release."""
     chance, first, killed = random.Random(0), 0, 0
     confirmed: set[str] = set()
-    while killed < KILLS:
+    while killed < kills:
         publisher = site.publisher(f"{site.vendor}/toxicity", first=first, count=3)
         time.sleep(chance.uniform(0.3, 1.5))
         publisher.send_signal(signal.SIGKILL)
@@ -57,20 +59,20 @@ def kill_publishers(site: Site) -> None:
     assert confirmed <= site.versions(f"{site.vendor}/toxicity")
 
 
-@pytest.mark.slow
-def test_fifty_publishers_to_a_server_killed_at_random_instants_tear_nothing(
-    hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@KILLS
+def test_publishers_to_a_server_killed_at_random_instants_tear_nothing(
+    hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kills: int
 ) -> None:
-    kill_publishers(hub_site(hub, tmp_path, monkeypatch))
+    kill_publishers(hub_site(hub, tmp_path, monkeypatch), kills)
 
 
-@pytest.mark.slow
-def test_fifty_publishers_to_a_bucket_killed_at_random_instants_tear_nothing(bucket: str, tmp_path: Path) -> None:
-    kill_publishers(Site(tmp_path, bucket))
+@KILLS
+def test_publishers_to_a_bucket_killed_at_random_instants_tear_nothing(bucket: str, tmp_path: Path, kills: int) -> None:
+    kill_publishers(Site(tmp_path, bucket), kills)
 
 
-def kill_installers(world: World, url: str) -> None:
-    """Kill fifty installers from `url`; the store and the lock hold whole files only, all along."""
+def kill_installers(world: World, url: str, kills: int) -> None:
+    """Kill so many installers from `url`; the store and the lock hold whole files only, all along."""
     world.ok("trust", "remove", "registry", "corp")
     world.ok("registry", "add", "corp", url, "--root", str(world.pin), "--namespace", "acme")
     world.ok("init", "--base", str(world.base), "--label", "tiny")
@@ -79,23 +81,23 @@ def kill_installers(world: World, url: str) -> None:
         for path in world.stored():
             assert path.name.startswith(".") or Digest.of(path.read_bytes()).hex == path.name
 
-    kill_installs(world, INSTALL, KILLS, sound)
+    kill_installs(world, INSTALL, kills, sound)
     world.ok("install", "toxicity")
     world.ok("verify")
 
 
-@pytest.mark.slow
-def test_fifty_installers_from_a_server_killed_at_random_instants_tear_nothing(
-    world: World, hub: HubServer, monkeypatch: pytest.MonkeyPatch
+@KILLS
+def test_installers_from_a_server_killed_at_random_instants_tear_nothing(
+    world: World, hub: HubServer, monkeypatch: pytest.MonkeyPatch, kills: int
 ) -> None:
     monkeypatch.setenv("PATCHPM_TOKENS", f"{hub.endpoint}={hub.ann}")
     world.publish()
     world.ok("registry", "copy", str(world.registry), hub.registry())
-    kill_installers(world, hub.registry())
+    kill_installers(world, hub.registry(), kills)
 
 
-@pytest.mark.slow
-def test_fifty_installers_from_a_bucket_killed_at_random_instants_tear_nothing(world: World, bucket: str) -> None:
+@KILLS
+def test_installers_from_a_bucket_killed_at_random_instants_tear_nothing(world: World, bucket: str, kills: int) -> None:
     world.publish()
     world.ok("registry", "copy", str(world.registry), bucket)
-    kill_installers(world, bucket)
+    kill_installers(world, bucket, kills)

@@ -87,7 +87,7 @@ def test_every_way_out_that_is_offered_works(problem: Problem) -> None:
     _check_ways_out(problem)
 
 
-@pytest.mark.parametrize("seeds", [range(120), pytest.param(range(120, 600), marks=pytest.mark.slow)], ids=str)
+@pytest.mark.parametrize("seeds", [range(120), pytest.param(range(120, 600), marks=pytest.mark.stress)], ids=str)
 def test_all_of_this_holds_for_problems_in_which_most_patches_have_wishes(seeds: range) -> None:
     for seed in seeds:
         problem = dense_problem(seed)

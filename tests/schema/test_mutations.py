@@ -93,7 +93,7 @@ def is_read(form: Format, data: bytes) -> bool:
     return True
 
 
-@pytest.mark.parametrize("examples", [60, pytest.param(400, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("examples", [60, pytest.param(400, marks=pytest.mark.stress)])
 @pytest.mark.parametrize("name", sorted(FORMATS))
 def test_what_the_schema_refuses_no_reader_takes(name: str, examples: int) -> None:
     form = FORMATS[name]

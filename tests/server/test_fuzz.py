@@ -175,6 +175,8 @@ def test_some_requests(server: Server, people: list[Client]) -> None:
     shake(server, people, 100)
 
 
-@pytest.mark.slow
-def test_many_requests(server: Server, people: list[Client]) -> None:
-    shake(server, people, 6000)
+@pytest.mark.parametrize(
+    "examples", [pytest.param(1500, marks=pytest.mark.slow), pytest.param(6000, marks=pytest.mark.stress)]
+)
+def test_many_requests(server: Server, people: list[Client], examples: int) -> None:
+    shake(server, people, examples)

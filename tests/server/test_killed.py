@@ -16,7 +16,7 @@ import urllib3
 from tests.server.builders import Client, file, large_file
 from tests.server.process import accounts_in, process
 
-SEEDS = range(12)
+SEEDS = [pytest.param(seed, marks=pytest.mark.slow if seed < 3 else pytest.mark.stress) for seed in range(12)]
 
 
 def write_until_it_is_gone(ann: Client, repo: str, acknowledged: dict[str, bytes]) -> None:
@@ -51,7 +51,6 @@ def check_that_all_is_whole(ann: Client, repo: str) -> set[str]:
     return paths
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 def test_what_was_acknowledged_survives_and_nothing_is_torn(tmp_path: Path, seed: int) -> None:
     token, _ = accounts_in(tmp_path / "data")

@@ -3,13 +3,12 @@
     python tests/wheel/check.py
 
 Without extras, every module of the core rooms and of the command line is imported, and the built-in registry is read.
-With the extras, every module is imported.
+With the extras, every module is imported. It needs Python and nothing else, so it can run beside the set-up.
 """
 
 from __future__ import annotations
 
 import subprocess
-import sys
 import tempfile
 import venv
 import zipfile
@@ -36,15 +35,18 @@ def main() -> None:
     """Run the checks."""
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        run(sys.executable, "-m", "build", "--wheel", "--outdir", str(work), str(ROOT))
+        core = environment(work / "core")
+        run(str(core / "pip"), "wheel", "--quiet", "--no-deps", "--wheel-dir", str(work), str(ROOT))
         (wheel,) = work.glob("*.whl")
         modules = public_modules(wheel)
         light = [name for name in modules if not name.startswith(HEAVY) and name not in OF_EXTRAS]
-        core = environment(work / "core", str(wheel))
+        install(core, str(wheel))
         run(str(core / "python"), "-c", imports(light))
         run(str(core / "patchpm"), "--version", home=work / "home")
         run(str(core / "patchpm"), "search", home=work / "home")
-        whole = environment(work / "whole", TORCH, f"{wheel}[model,train,hub,server,gateway]")
+        whole = environment(work / "whole")
+        install(whole, TORCH)
+        install(whole, f"{wheel}[model,train,hub,server,gateway]")
         run(str(whole / "python"), "-c", imports(modules))
     print(f"{len(light)} modules import without extras, {len(modules)} with them")  # noqa: T201
 
@@ -57,13 +59,15 @@ def public_modules(wheel: Path) -> list[str]:
     return sorted(name for name in names if not name.endswith("__main__"))
 
 
-def environment(folder: Path, *requirements: str) -> Path:
-    """Make an empty environment with these requirements, one after the other; return its folder of programs."""
+def environment(folder: Path) -> Path:
+    """Make an empty environment; return its folder of programs."""
     venv.create(folder, with_pip=True)
-    programs = folder / "bin"
-    for requirement in requirements:
-        run(str(programs / "pip"), "install", "--quiet", "--disable-pip-version-check", requirement)
-    return programs
+    return folder / "bin"
+
+
+def install(programs: Path, requirement: str) -> None:
+    """Install a requirement into the environment that these programs are of."""
+    run(str(programs / "pip"), "install", "--quiet", "--disable-pip-version-check", requirement)
 
 
 def imports(modules: list[str]) -> str:
