@@ -17,8 +17,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from patchpm.evaluate.measured import read_run
 from patchpm.evaluate.metrics import is_pooled
-from patchpm.evaluate.other_run import read_other_run
 from patchpm.evaluate.report.quantity import quantity_of
 from patchpm.patch.manifest import Claim
 
@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("claims", nargs="+", type=Path, help="what --out or --results of `patchpm evaluate` wrote")
     parser.add_argument("--parts", action="store_true", help="each part of a suite too")
     options = parser.parse_args()
-    runs = [read_other_run(path.stem, path.read_bytes(), str(path)) for path in options.claims]
+    runs = [read_run(path.stem, path.read_bytes(), str(path)) for path in options.claims]
     table = Table(title=f"{len(runs)} training seeds")
     for heading in ("metric", "suite", "n", "without", "with, mean", "95 % over seeds", "change", "each seed"):
         table.add_column(heading)

@@ -12,7 +12,7 @@ from generator import claims, commands, environment, errors, fronts, recipes, sc
 
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = "docs/reference"
-FRONTS = "docs/fronts"
+PICTURES = "docs/fronts"
 RECIPES = "recipes"
 
 
@@ -25,7 +25,7 @@ def pages() -> dict[str, str]:
         f"{REFERENCE}/recipes.md": recipes.page(ROOT / "patchpm"),
         f"{REFERENCE}/schemas.md": schemas.page(ROOT / "registry_schema"),
         "README.md": claims.with_claims((ROOT / "README.md").read_text("utf-8"), claims.newest(ROOT / RECIPES)),
-        **{f"{FRONTS}/{domain}.svg": fronts.front(ROOT / RECIPES, domain) for domain in fronts.FRONTS},
+        **{f"{PICTURES}/{domain}.svg": fronts.front(ROOT / RECIPES, domain) for domain in fronts.FRONTS},
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from patchpm.evaluate.other_run import OtherRun, read_other_run
+from patchpm.evaluate.measured import Run, read_run
 from patchpm.evaluate.report.beside import comparable
 from patchpm.evaluate.report.quantity import quantity_of
 from patchpm.evaluate.report.trade_off import trade_off_file
@@ -28,15 +28,15 @@ def front(recipes: Path, domain: str) -> str:
     return trade_off_file(comparable(runs, effect, cost), quantity_of(effect), quantity_of(cost))
 
 
-def _releases(folder: Path) -> list[OtherRun]:
+def _releases(folder: Path) -> list[Run]:
     """All releases, the newest first; of those with the same figures only the newest."""
     paths = sorted(folder.glob(f"*/{CLAIMS}"), key=lambda path: Version.parse(path.parent.name), reverse=True)
-    runs = [read_other_run(path.parent.name, path.read_bytes(), str(path)) for path in paths]
+    runs = [read_run(path.parent.name, path.read_bytes(), str(path)) for path in paths]
     return [run for number, run in enumerate(runs) if run.claims not in [other.claims for other in runs[:number]]]
 
 
-def _unreleased(folder: Path, domain: str) -> list[OtherRun]:
+def _unreleased(folder: Path, domain: str) -> list[Run]:
     return [
-        read_other_run(path.stem.removeprefix(f"{domain}-").replace("-", " "), path.read_bytes(), str(path))
+        read_run(path.stem.removeprefix(f"{domain}-").replace("-", " "), path.read_bytes(), str(path))
         for path in sorted(folder.glob(f"{domain}-*.json"))
     ]

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import click
 
 from patchpm.cli.options import json_option
-from patchpm.cli.output import emit, line
+from patchpm.cli.output import emit, line, warn
 from patchpm.errors import CannotError, UsageError
 
 if TYPE_CHECKING:
-    from patchpm.evaluate.other_run import OtherRun
+    from patchpm.evaluate.measured import Run
+    from patchpm.evaluate.results import Results
 
 
 @click.command(
@@ -37,31 +38,72 @@ def command(results: Path, out: Path, title: str | None, beside: tuple[str, ...]
     from dataclasses import replace
 
     from patchpm.atomic_write import write_atomic
+    from patchpm.evaluate.measured import Run
     from patchpm.evaluate.report import write_report
-    from patchpm.evaluate.results import read_results
+    from patchpm.evaluate.report.beside import left_out
 
-    found = read_results(_read(results), str(results))
+    others = dict(_named(word) for word in beside)
+    _check_files(out, [results, *others.values()])
+    found = _results(results)
     found = replace(found, title=title or found.title)
-    others = [_other(word) for word in beside]
-    names = [found.title, *(other.name for other in others)]
-    if len(set(names)) < len(names):
-        raise UsageError("usage", "two of the prefixes have the same name", next="give each --beside another NAME")
-    write_atomic(out, write_report(found, others).encode())
+    if len(others) < len(beside) or found.title in others:
+        raise UsageError(
+            "usage",
+            "two of the prefixes have the same name",
+            why=f"they are called {', '.join([found.title, *(_named(word)[0] for word in beside)])}",
+            next="give each --beside a NAME of its own, or the results another --title",
+        )
+    runs = [_run(name, path) for name, path in others.items()]
+    write_atomic(out, write_report(found, runs).encode())
+    absent = [run.name for run in left_out([Run.of(found), *runs])]
+    for name in absent:
+        warn(f"{name} was measured on other rows, and is not drawn")
+    drawn = [name for name in others if name not in absent]
     emit(
-        {"report": str(out), "title": found.title, "beside": [other.name for other in others]},
+        {"report": str(out), "title": found.title, "beside": list(drawn), "left_out": list(absent)},
         lambda: line(f"wrote {out}"),
         as_json=as_json,
     )
 
 
-def _other(word: str) -> OtherRun:
+def _named(word: str) -> tuple[str, Path]:
     """One `--beside`."""
-    from patchpm.evaluate.other_run import read_other_run
+    name, _, path = word.partition("=")
+    if not name.strip() or not path:
+        raise UsageError(
+            "usage", f"--beside {word!r} is not NAME=FILE", next="for example --beside 'seed 2=claims.json'"
+        )
+    return name.strip(), Path(path)
 
-    name, equals, path = word.partition("=")
-    if not name or not equals or not path:
-        raise UsageError("usage", f"--beside {word!r} is not NAME=FILE")
-    return read_other_run(name, _read(Path(path)), path)
+
+def _check_files(out: Path, inputs: list[Path]) -> None:
+    """Make sure that what was measured is not written over."""
+    for path in inputs:
+        if path.resolve() == out.resolve():
+            raise UsageError("usage", f"--out is {path}, which is read", next="name another file for the page")
+
+
+def _results(path: Path) -> Results:
+    """What the page is about."""
+    from patchpm.evaluate.results import MAX_BYTES, results_from
+    from patchpm.patch import strict_json
+
+    value = strict_json.loads(_read(path), source=path.name, max_bytes=MAX_BYTES)
+    if isinstance(value, list):
+        raise UsageError(
+            "no-results",
+            f"{path} holds claims, and a page is drawn from results",
+            why="claims have no changes and no replies",
+            next="measure with `patchpm evaluate --results FILE`; claims can stand --beside",
+        )
+    return results_from(value, path.name)
+
+
+def _run(name: str, path: Path) -> Run:
+    """A prefix to compare with."""
+    from patchpm.evaluate.measured import read_run
+
+    return read_run(name, _read(path), path.name)
 
 
 def _read(path: Path) -> bytes:

@@ -136,7 +136,16 @@ def read_results(data: bytes, source: str = "results.json") -> Results:
     Raises:
         IntegrityError: `malformed-json` or `malformed-results`.
     """
-    record = Record(strict_json.loads(data, source=source, max_bytes=MAX_BYTES), source, code=_CODE)
+    return results_from(strict_json.loads(data, source=source, max_bytes=MAX_BYTES), source)
+
+
+def results_from(value: JsonValue, source: str) -> Results:
+    """Read the value of a results file.
+
+    Raises:
+        IntegrityError: `malformed-results`.
+    """
+    record = Record(value, source, code=_CODE)
     record.choice("format", (FORMAT,))
     results = Results(
         title=record.text("title"),

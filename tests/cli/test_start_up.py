@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from patchpm.evaluate.results import Results, write_results
 from tests.world import World
 
 _LIGHT = {"click", "patchpm", "semver"}
@@ -22,6 +23,7 @@ MAY_IMPORT = {
     "--version": {"patchpm"},
     "completion bash": {"click", "patchpm"},
     "list": _LIGHT,
+    "report results.json --out page.html": _LIGHT,
     "tree": _LIGHT,
     "why toxicity": _LIGHT,
     "lock --check": _SIGNATURES,
@@ -59,6 +61,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with pytest.MonkeyPatch.context() as patched:
         world = World(tmp_path_factory.mktemp("installed"), patched)
         world.publish()
+        (world.project / "results.json").write_bytes(write_results(Results(title="nothing", base="tiny")))
         yield world.started("toxicity")
 
 

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from patchpm.evaluate.report.axis import axis_of
 from patchpm.evaluate.report.quantity import quantity_of
@@ -34,7 +37,29 @@ _VARIANTS = (
 
 
 def test_the_front_is_what_nothing_else_beats() -> None:
-    assert [one.name for one in front_of(_VARIANTS[::-1])] == ["cheap", "good <b>"]
+    up, down = quantity_of("refusal-rate"), quantity_of("over-refusal-rate")
+    assert [one.name for one in front_of(_VARIANTS[::-1], up, down)] == ["cheap", "good <b>"]
+    assert [one.name for one in front_of(_VARIANTS, down, down)] == ["cheap"]
+    assert [one.name for one in front_of(_VARIANTS, up, up)] == ["beaten", "good <b>"]
+
+
+def test_of_scores_that_are_best_at_50_the_nearest_is_best() -> None:
+    scores = [replace(_VARIANTS[0], name=str(score), effect=score) for score in (90.0, 52.0, 30.0)]
+    best = front_of(scores, quantity_of("stereotype-score"), quantity_of("over-refusal-rate"))
+    assert [one.name for one in best] == ["52.0"]
+
+
+def test_a_front_needs_to_know_which_way_is_better() -> None:
+    with pytest.raises(ValueError, match="unheard-of"):
+        front_of(_VARIANTS, quantity_of("unheard-of"), quantity_of("over-refusal-rate"))
+
+
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), max_size=6))
+def test_any_figures_have_an_axis(values: list[float]) -> None:
+    axis = axis_of(values)
+    assert axis.low < axis.high
+    assert 2 <= len(axis.ticks) <= 8
+    assert 0 <= axis.places < 12
 
 
 def test_a_trade_off_is_a_file_of_its_own_with_a_table_beside_it() -> None:

@@ -36,7 +36,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         core = environment(work / "core")
-        run(str(core / "pip"), "wheel", "--quiet", "--no-deps", "--wheel-dir", str(work), str(ROOT))
+        run(
+            str(core / "pip"),
+            "wheel",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--no-deps",
+            "--wheel-dir",
+            str(work),
+            str(ROOT),
+        )
         (wheel,) = work.glob("*.whl")
         modules = public_modules(wheel)
         light = [name for name in modules if not name.startswith(HEAVY) and name not in OF_EXTRAS]

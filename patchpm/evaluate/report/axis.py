@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 _STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
+_LEAST, _MOST = 1e-6, 1e12
+"""What is nearer to 0 is 0, and what is farther stands at the end: no figure of ours is, and a file may hold any."""
 _NEAR_ZERO = 0.6
 """An axis starts at 0 if its least value is below this share of its greatest."""
 
@@ -53,10 +55,12 @@ def axis_of(
         bounds: What no value can go below or above, so that no mark does.
         marks: About how many steps.
     """
-    known = [value for value in values if math.isfinite(value)] or [0.0]
+    known = [_drawable(value) for value in values if math.isfinite(value)] or [0.0]
     least, most = min(known), max(known)
     if 0 <= least < _NEAR_ZERO * most or least == most == 0:
         least = 0.0
+    if most - least < max(_LEAST, 1e-9 * max(abs(least), abs(most))):
+        most = least
     if least == most:
         least, most = (0.0, most or 1.0) if most >= 0 else (most, 0.0)
     step = _round_step((most - least) / marks)
@@ -65,6 +69,10 @@ def axis_of(
     low = low if floor is None else max(low, floor)
     high = high if ceiling is None else min(high, ceiling)
     return Axis(low, high if high > low else low + step, step)
+
+
+def _drawable(value: float) -> float:
+    return 0.0 if abs(value) < _LEAST else min(max(value, -_MOST), _MOST)
 
 
 def _round_step(least: float) -> float:

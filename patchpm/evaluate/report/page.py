@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from patchpm.evaluate.other_run import OtherRun
+from patchpm.evaluate.measured import Run
 from patchpm.evaluate.report.beside import beside_chapter
 from patchpm.evaluate.report.front import front
 from patchpm.evaluate.report.guide import guide
@@ -23,7 +23,7 @@ from patchpm.evaluate.results import Results
 _PAGE_STYLE = Path(__file__).with_name("page.css")
 
 
-def write_report(results: Results, others: Sequence[OtherRun] = ()) -> str:
+def write_report(results: Results, others: Sequence[Run] = ()) -> str:
     """Draw results as one HTML page that loads nothing else; the same results always give the same page.
 
     The page has no script. Its content security policy allows one style sheet, by its digest, and nothing else, so that
@@ -44,7 +44,7 @@ def write_report(results: Results, others: Sequence[OtherRun] = ()) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="color-scheme" content="light dark"><meta name="referrer" content="no-referrer">'
         f"<title>{plain(results.title)}: patchpm evaluation report</title><style>{style}</style></head>\n<body><main>\n"
-        f"{front(results, findings)}\n{panels(findings)}\n{beside_chapter(results, others)}\n"
+        f"{front(results, findings)}\n{panels(findings)}\n{beside_chapter([Run.of(results), *others])}\n"
         f"{composition_chapter(results.composition, quantities)}\n"
         f"{samples_chapter(results.exchanges, quantities)}\n{guide()}\n</main></body></html>\n"
     )

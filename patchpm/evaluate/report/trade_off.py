@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from patchpm.evaluate.metrics import Better
 from patchpm.evaluate.report.axis import Axis, axis_of
 from patchpm.evaluate.report.quantity import Quantity
 from patchpm.evaluate.report.text import plain
@@ -14,6 +15,8 @@ _WIDTH, _HEIGHT = 680, 440
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 24, 40, 56
 _LABEL = 13
 """Size of the variants' names."""
+_LONGEST = 32
+"""Letters of a name that are drawn; the table has the whole."""
 _LETTER = 0.56
 """Width of a letter, in sizes of the text; near enough to place names."""
 STYLE = (
@@ -46,17 +49,20 @@ class Variant:
     cost_high: float
 
 
-def front_of(variants: Sequence[Variant], *, effect_up: bool = True, cost_up: bool = False) -> tuple[Variant, ...]:
+def front_of(variants: Sequence[Variant], effect: Quantity, cost: Quantity) -> tuple[Variant, ...]:
     """The variants that no other beats in both figures at once, cheapest first.
 
     Args:
         variants: All of them.
-        effect_up: Whether more of the effect is better.
-        cost_up: The same of the cost.
+        effect: What `Variant.effect` is.
+        cost: What `Variant.cost` is.
+
+    Raises:
+        ValueError: For a quantity of which nobody can say which way is better.
     """
 
     def gain(one: Variant) -> tuple[float, float]:
-        return (one.effect if effect_up else -one.effect), (one.cost if cost_up else -one.cost)
+        return _gain(effect, one.effect), _gain(cost, one.cost)
 
     def beaten(one: Variant) -> bool:
         mine = gain(one)
@@ -95,7 +101,8 @@ def trade_off_table(variants: Sequence[Variant], effect: Quantity, cost: Quantit
         for one in variants
     )
     return (
-        f'<table><thead><tr><th scope="col">prefix</th><th scope="col">{plain(effect.label)} (95 % interval)</th>'
+        f'<table aria-label="{plain(effect.label)} against {plain(cost.label)}">'
+        f'<thead><tr><th scope="col">prefix</th><th scope="col">{plain(effect.label)} (95 % interval)</th>'
         f'<th scope="col">{plain(cost.label)} (95 % interval)</th></tr></thead><tbody>{rows}</tbody></table>'
     )
 
@@ -105,7 +112,7 @@ def _drawing(variants: Sequence[Variant], effect: Quantity, cost: Quantity, styl
     upward = axis_of(
         (end for one in variants for end in (one.effect_low, one.effect, one.effect_high)), bounds=effect.bounds
     )
-    best = front_of(variants, effect_up=effect.better != "lower", cost_up=cost.better == "higher")
+    best = front_of(variants, effect, cost)
     title = f"{effect.label} against {cost.label.lower()}"
     told = "; ".join(f"{one.name}: {effect.show(one.effect)}, {cost.show(one.cost)}" for one in variants)
     start = f"{_x(across, best[0].cost)} {_y(upward, best[0].effect)}"
@@ -117,6 +124,19 @@ def _drawing(variants: Sequence[Variant], effect: Quantity, cost: Quantity, styl
         f'{_across(across, cost)}{_upward(upward, effect)}<path class="front" d="M{start}{steps}"/>'
         f"{points}{_names(across, upward, variants)}</svg>"
     )
+
+
+def _gain(quantity: Quantity, value: float) -> float:
+    """The value as a number of which more is better."""
+    match quantity.better:
+        case Better.HIGHER:
+            return value
+        case Better.LOWER:
+            return -value
+        case Better.FIFTY:
+            return -abs(value - 50)
+        case _:
+            raise ValueError(f"nobody can say which way of {quantity.name} is better")
 
 
 def _x(axis: Axis, value: float) -> str:
@@ -163,7 +183,8 @@ def _names(across: Axis, upward: Axis, variants: Sequence[Variant]) -> str:
     taken = [(x - 6, y - 6, x + 6, y + 6) for x, y in spots]
     drawn = ""
     for one, (x, y) in zip(variants, spots, strict=True):
-        wide = len(one.name) * _LABEL * _LETTER
+        name = one.name if len(one.name) <= _LONGEST else f"{one.name[: _LONGEST - 1]}…"
+        wide = len(name) * _LABEL * _LETTER
         places = [
             (x + right * 9 - (wide if right < 0 else 0), y + down)
             for down in (-8, 17, -24, 33, -40, 49)
@@ -172,7 +193,7 @@ def _names(across: Axis, upward: Axis, variants: Sequence[Variant]) -> str:
         boxes = [(left, base - _LABEL, left + wide, base + 3) for left, base in places]
         free = next((box for box in boxes if _fits(box) and not any(_meet(box, other) for other in taken)), boxes[0])
         taken.append(free)
-        drawn += f'<text x="{free[0]:.1f}" y="{free[3] - 3:.1f}">{plain(one.name)}</text>'
+        drawn += f'<text x="{free[0]:.1f}" y="{free[3] - 3:.1f}">{plain(name)}</text>'
     return drawn
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from patchpm.evaluate.results import MAX_BYTES, read_results
+from patchpm.evaluate.results import MAX_BYTES, Results, results_from
 from patchpm.patch import strict_json
 from patchpm.patch.manifest import Claim
 from patchpm.patch.manifest_json import claims_from
@@ -12,15 +12,22 @@ from patchpm.patch.record import Record
 
 
 @dataclass(frozen=True, slots=True)
-class OtherRun:
+class Run:
     """What was measured of one prefix."""
 
     name: str
     """What a reader shall call it."""
     claims: tuple[Claim, ...]
+    base: str | None = None
+    """Name of the base model; None where the file does not say."""
+
+    @classmethod
+    def of(cls, results: Results) -> Run:
+        """The run that a report is about."""
+        return cls(results.title, results.claims, results.base)
 
 
-def read_other_run(name: str, data: bytes, source: str) -> OtherRun:
+def read_run(name: str, data: bytes, source: str) -> Run:
     """Read what `patchpm evaluate` wrote with `--out` or with `--results`.
 
     Args:
@@ -33,5 +40,6 @@ def read_other_run(name: str, data: bytes, source: str) -> OtherRun:
     """
     value = strict_json.loads(data, source=source, max_bytes=MAX_BYTES)
     if isinstance(value, list):
-        return OtherRun(name, claims_from(Record({"claims": value}, source, code="malformed-claims")))
-    return OtherRun(name, read_results(data, source).claims)
+        return Run(name, claims_from(Record({"claims": value}, source, code="malformed-claims")))
+    results = results_from(value, source)
+    return Run(name, results.claims, results.base)
