@@ -1,4 +1,4 @@
-"""Thirty-two publishers and thirty-two installers at once, on a server small and grown up."""
+"""Many publishers and as many installers at once, on a server small and grown up."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.registry.test_race import ROOT, Site, hub_site
 from tests.server.builders import options_in
 from tests.server.postgres import cluster, programs
 
-CROWD, SECONDS = 32, 15
+SECONDS = 15
 
 
 @pytest.fixture(params=["sqlite and a folder", "postgresql and s3"])
@@ -52,25 +52,25 @@ def member(site: Site, doing: str, name: str) -> subprocess.Popen[str]:
     )
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize("crowd", [pytest.param(8, marks=pytest.mark.slow), pytest.param(32, marks=pytest.mark.stress)])
 def test_a_crowd_of_publishers_and_installers_loses_nothing_and_meets_no_error(
-    running: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    running: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, crowd: int
 ) -> None:
     site = hub_site(running, tmp_path, monkeypatch)
-    names = [f"{site.vendor}/patch-{number}" for number in range(CROWD)]
+    names = [f"{site.vendor}/patch-{number}" for number in range(crowd)]
     common = f"{site.vendor}/common"
     assert site.publisher(common).wait(60) == 0
-    crowd = [member(site, "publish", name) for name in names] + [member(site, "install", common) for _ in names]
-    for process in crowd:
+    members = [member(site, "publish", name) for name in names] + [member(site, "install", common) for _ in names]
+    for process in members:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
-    for process in crowd:
+    for process in members:
         assert process.stdin is not None
         process.stdin.write("go\n")
         process.stdin.flush()
-    results = [json.loads(process.communicate()[0]) for process in crowd]
-    assert [process.returncode for process in crowd] == [0] * len(crowd)
-    publishers, installers = results[:CROWD], results[CROWD:]
+    results = [json.loads(process.communicate()[0]) for process in members]
+    assert [process.returncode for process in members] == [0] * len(members)
+    publishers, installers = results[:crowd], results[crowd:]
     assert {error.partition(":")[0] for result in publishers for error in result["errors"]} <= {"publish-conflict"}
     assert not [error for result in installers for error in result["errors"]]
     assert all(result["done"] for result in installers)
