@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from patchpm.cli.evaluations import ANCHOR
-from patchpm.cli.extra import needs_extra
+from patchpm.cli.extra import require_extra
 from patchpm.cli.options import json_option, offline_option, project_option
 from patchpm.cli.output import columns, emit, line, note, warn
 from patchpm.cli.release_folder import read_release_folder, verify_folder
@@ -57,8 +57,7 @@ def command(
     from patchpm.trust.attestations import attest
     from patchpm.trust.statement import EVALUATION
 
-    with needs_extra("train"):
-        import patchpm.evaluate.bench  # noqa: F401  # names the extra before any work is done
+    require_extra("train", "patchpm.evaluate.bench")
     signers = load_keys(keys, passphrase_file)
     session = Session(folder, offline=offline)
     files = read_release_folder(release)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from patchpm.cli.evaluations import ANCHOR, checked_to_json, interval
-from patchpm.cli.extra import needs_extra
+from patchpm.cli.extra import require_extra
 from patchpm.cli.output import columns, line, note
 from patchpm.cli.stages import stages
 from patchpm.evaluate.claim_check import CheckedClaim, Unmeasurable
@@ -51,8 +51,7 @@ def check_claims(
     """
     from patchpm.cli.locked_prefixes import base_folder
 
-    with needs_extra("train"):
-        import patchpm.evaluate.bench  # noqa: F401  # names the extra before any work is done
+    require_extra("train", "patchpm.evaluate.bench")
     folders = [base_folder(session, base, beside, [release.manifest]) for release, base, beside in releases]
     suites = _suites([claim for release, _, _ in releases for claim in release.manifest.claims], how.suites)
     with stages() as bars:

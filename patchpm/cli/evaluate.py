@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from patchpm.cli.extra import needs_extra
+from patchpm.cli.extra import require_extra
 from patchpm.cli.options import json_option, project_option
 from patchpm.cli.output import columns, emit, line, note, warn
 from patchpm.cli.stages import stages
@@ -70,8 +70,7 @@ def command(
     Rows that the prefix was trained on are refused. What the base does by itself is measured once and kept.
     """
     _check_usage(prefix, base, whole_set, limit is not None or bfloat16, out)
-    with needs_extra("train"):
-        import patchpm.evaluate.bench  # noqa: F401  # names the extra before any work is done
+    require_extra("train", "patchpm.evaluate.bench")
     from patchpm.atomic_write import write_atomic
     from patchpm.data.suite import load_suite, suite_names
     from patchpm.evaluate.claims import claims_file, replies_file

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -26,3 +27,13 @@ def needs_extra(extra: str) -> Iterator[None]:
             why=str(error),
             next=f'run `pip install "patchpm[{extra}]"`',
         ) from error
+
+
+def require_extra(extra: str, module: str) -> None:
+    """Import a module of ours that needs an extra, before any work is done.
+
+    Raises:
+        CannotError: `extra-missing`.
+    """
+    with needs_extra(extra):
+        importlib.import_module(module)

@@ -42,15 +42,16 @@ def command(results: Path, out: Path, title: str | None, beside: tuple[str, ...]
     from patchpm.evaluate.report import write_report
     from patchpm.evaluate.report.beside import left_out
 
-    others = dict(_named(word) for word in beside)
+    named = [_named(word) for word in beside]
+    others = dict(named)
     _check_files(out, [results, *others.values()])
     found = _results(results)
     found = replace(found, title=title or found.title)
-    if len(others) < len(beside) or found.title in others:
+    if len(others) < len(named) or found.title in others:
         raise UsageError(
             "usage",
             "two of the prefixes have the same name",
-            why=f"they are called {', '.join([found.title, *(_named(word)[0] for word in beside)])}",
+            why=f"they are called {', '.join([found.title, *(name for name, _ in named)])}",
             next="give each --beside a NAME of its own, or the results another --title",
         )
     runs = [_run(name, path) for name, path in others.items()]
