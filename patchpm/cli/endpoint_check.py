@@ -10,13 +10,13 @@ from typing import Final
 
 from patchpm.cli.chosen_base import chosen_base
 from patchpm.cli.output import columns, emit, line, mark, note, plain
-from patchpm.cli.served_words import told
 from patchpm.errors import CannotError, ExitCode, PatchpmError, StaleLockError
 from patchpm.guard.attestation import Serving, read_attestation
 from patchpm.guard.endpoint import Endpoint
 from patchpm.guard.interview import MAX_ANSWER
 from patchpm.guard.reference import Reference
 from patchpm.guard.reference_json import FILE, MAX_BYTES, load_references
+from patchpm.guard.served_words import told
 from patchpm.guard.verdict import Counts, Finding
 from patchpm.patch.strict_json import JsonValue
 from patchpm.project.files import load_lock

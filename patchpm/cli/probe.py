@@ -13,11 +13,11 @@ from patchpm.cli.locked_set import LockedSet, locked_set
 from patchpm.cli.options import json_option, offline_option, project_option
 from patchpm.cli.output import columns, emit, line, note, progress, warn
 from patchpm.cli.patched_model import base_option
-from patchpm.cli.served_words import told
 from patchpm.cli.session import Session
 from patchpm.errors import CannotError
 from patchpm.guard.reference_json import FILE, load_references, write_references
 from patchpm.guard.served import OtherRelease
+from patchpm.guard.served_words import told
 from patchpm.patch.strict_json import JsonValue
 
 if TYPE_CHECKING:

@@ -19,6 +19,7 @@ from patchpm.gateway.refusal import RefusedError
 from patchpm.gateway.roster import Guarded
 from patchpm.gateway.upstreams import Upstream
 from patchpm.guard.interview import MAX_ANSWER
+from patchpm.guard.served_words import told
 from patchpm.guard.verdict import Finding
 from patchpm.guard.watch import Ask, Checked, Watch
 from patchpm.guard.watch import Policy as GuardPolicy
@@ -70,7 +71,7 @@ class Guarding:
             if self._is_due(watch) or (anew and watch.last is not None and watch.last.finding.right):
                 _log(upstream, guarded, await watch.check())
             if not watch.may_serve and watch.last is not None:
-                return f"the guard found it {_shown(watch.last.finding)} with set {guarded.set}"
+                return f"with set {guarded.set} it has {_shown(watch.last.finding)}, says the guard"
         return None
 
     def _watch(self, upstream: Upstream, guarded: Guarded) -> Watch:
@@ -122,6 +123,7 @@ def _log(upstream: Upstream, guarded: Guarded, checked: Checked) -> None:
         "engine": upstream.url,
         "set": str(guarded.set),
         "served": finding.served.kind,
+        "says": told(finding.served),
         "distance": finding.distance,
         "threshold": finding.threshold,
     }
@@ -132,4 +134,4 @@ def _log(upstream: Upstream, guarded: Guarded, checked: Checked) -> None:
 
 
 def _shown(finding: Finding) -> str:
-    return f"{finding.served.kind} ({finding.detail})" if finding.detail else finding.served.kind
+    return f"{told(finding.served)} ({finding.detail})" if finding.detail else told(finding.served)

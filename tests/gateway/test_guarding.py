@@ -16,6 +16,8 @@ from tests.gateway.builders import BASE, Gateway, counter, everybody, patches, r
 from tests.guard.conftest import Locked
 from tests.guard.openai_server import Server
 
+pytestmark = pytest.mark.slow
+
 
 def _roster(locked: Locked) -> Roster:
     fixed = FixedInjection.of(patches(*locked.patches), counter())
@@ -57,6 +59,8 @@ def test_an_engine_that_counts_right_and_answers_wrong_gets_no_request(locked: L
         gateway.wait_for(lambda: _guard(gateway, expected) == 1)
         answer = gateway.chat(max_tokens=1)
         assert (answer.status, answer.error) == (503, "no_engine")
+        said = {record.fields.get("says", "") for record in gateway.records if hasattr(record, "fields")}
+        assert ("something else" if wrong == "foreign-prefix" else f"in the order {two.name}, {one.name}") in str(said)
 
 
 def test_with_the_policy_alarm_a_wrong_engine_serves_and_everybody_can_see_it(locked: Locked) -> None:
