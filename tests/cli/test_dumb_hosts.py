@@ -13,6 +13,8 @@ from tests.loopback import in_a_thread
 from tests.registry.s3 import new_bucket, s3_server
 from tests.world import World
 
+pytestmark = pytest.mark.slow
+
 
 class Quiet(SimpleHTTPRequestHandler):
     def log_message(self, *_: object) -> None: ...

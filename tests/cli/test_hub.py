@@ -20,6 +20,8 @@ from patchpm.trust.tuf_metadata import sign_document
 from tests.registry.hub_server import HubServer, hub_server
 from tests.world import World
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:

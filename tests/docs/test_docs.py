@@ -18,14 +18,6 @@ PAGES = {
     for path in [*(ROOT / name for name in _TOP), *sorted((ROOT / "docs").rglob("*.md"))]
 }
 RUNNABLE = [name for name, page in PAGES.items() if page.steps() and not page.is_real]
-SLOW = tuple(
-    f"docs/how-to/{name}.md"
-    for name in (
-        *("check-claims", "export", "keys-and-rotation", "merge-conflicts"),
-        *("own-patch", "peft", "private-registry", "python"),
-    )
-)
-"""Pages that train, that load torch several times, that unlock many keys, or of very many commands."""
 REAL = [name for name, page in PAGES.items() if page.is_real]
 
 
@@ -44,9 +36,8 @@ def place(tmp_path: Path) -> Place:
     return made
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in RUNNABLE]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", RUNNABLE)
 def test_every_command_of_a_page_does_what_the_page_says(name: str, place: Place) -> None:
     _carried_out(PAGES[name], place)
 

@@ -124,6 +124,7 @@ def with_two(world: World, separator: str = "") -> World:
     return world.started("acme/toxicity", "acme/refuse")
 
 
+@pytest.mark.slow
 def test_the_set_of_a_lock_is_measured_as_a_whole_and_in_its_subsets(world: World, asked: list[str]) -> None:
     with_two(world)
     options = asked[4:]

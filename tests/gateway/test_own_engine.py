@@ -26,6 +26,8 @@ from patchpm.model.loaded import PatchSet
 from tests.gateway.builders import Answer, Gateway, patch, patches, served
 from tests.gateway.test_engine import stub
 
+pytestmark = pytest.mark.slow
+
 FIRST, SECOND = patches(patch("acme/a")), patches(patch("acme/a"), patch("acme/b"))
 BROKEN = patches(patch("acme/broken", tokens=7))
 

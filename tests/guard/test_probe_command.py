@@ -18,6 +18,8 @@ from tests.builders import matrix
 from tests.train.tiny_run import WIDTH, write_base
 from tests.world import World
 
+pytestmark = pytest.mark.slow
+
 TOXICITY = "acme/toxicity"
 
 

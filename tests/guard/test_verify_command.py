@@ -17,6 +17,8 @@ from tests.guard.conftest import Locked
 from tests.guard.openai_server import Server
 from tests.world import World
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def project(world: World, locked: Locked) -> World:

@@ -9,6 +9,8 @@ import pytest
 from patchpm.errors import CannotError, IntegrityError, NetworkError
 from patchpm.model.pinned_wheel import PinnedWheel, extract_wheel_file, fetch_wheel, read_wheel_file
 
+pytestmark = pytest.mark.slow
+
 NAME = "pinned_rows-1.0-py3-none-any.whl"
 
 

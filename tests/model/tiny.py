@@ -22,8 +22,6 @@ from patchpm.patch.fingerprint import BaseModel, Fingerprint
 from patchpm.patch.name import PatchName
 from patchpm.patch.version import Version
 
-torch.set_num_threads(1)  # models of this size are slower on several threads, far slower on a busy machine
-
 SPECIALS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 
 CHATML = (

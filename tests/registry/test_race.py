@@ -26,6 +26,8 @@ from tests.registry.s3 import new_bucket, s3_server
 from tests.simulator import keys_of
 from tests.world import roles
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -91,9 +93,9 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubServer]:
 @pytest.fixture(
     params=[
         "folder",
-        pytest.param("folder with bins", marks=pytest.mark.slow),
-        pytest.param("s3", marks=pytest.mark.slow),
-        pytest.param("hub", marks=pytest.mark.slow),
+        "folder with bins",
+        "s3",
+        "hub",
     ]
 )
 def site(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
@@ -117,7 +119,6 @@ def hub_site(running: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     return Site(tmp_path, running.registry(f"{vendor}-registry/patchpm-registry"), vendor=vendor)
 
 
-@pytest.mark.slow
 def test_sixteen_publishers_at_once_lose_nothing(site: Site) -> None:
     names = [f"{site.vendor}/patch-{number}" for number in range(16)]
     publishers = [site.publisher(name, count=2) for name in names]
@@ -138,9 +139,7 @@ def test_publishers_of_one_patch_at_once_lose_nothing(site: Site) -> None:
     }
 
 
-@pytest.mark.parametrize(
-    "seed", [pytest.param(0, marks=pytest.mark.slow), *(pytest.param(n, marks=pytest.mark.stress) for n in (1, 2))]
-)
+@pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=pytest.mark.stress) for n in (1, 2))])
 def test_a_publisher_killed_at_any_instant_leaves_a_registry_that_verifies_and_goes_on(site: Site, seed: int) -> None:
     chance = random.Random(seed)
     first = 0

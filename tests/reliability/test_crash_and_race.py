@@ -43,7 +43,8 @@ def test_installs_killed_at_random_instants_leave_nothing_half_written(world: Wo
     sound(world)
 
 
-@pytest.mark.parametrize("count", [4, pytest.param(16, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [4, 16])
 def test_concurrent_installs_into_one_store_all_work(world: World, count: int) -> None:
     published(world)
     projects = []

@@ -24,7 +24,7 @@ def shared_database(postgres: Cluster) -> str:
     return postgres.new_database()
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
 def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One server for a module, on each kind of database."""
     where = request.getfixturevalue("shared_database") if request.param == "postgresql" else None

@@ -10,6 +10,8 @@ import pytest
 
 from tests.server.builders import Answer, Client, Server, file
 
+pytestmark = pytest.mark.slow
+
 WRITERS = 16
 
 

@@ -17,6 +17,8 @@ from tests.server.process import accounts_in, process, run
 from tests.server.test_races import at_once
 from tests.simulator import refused
 
+pytestmark = pytest.mark.slow
+
 
 def test_it_keeps_everything_in_one_folder_and_shows_the_first_token_once(tmp_path: Path) -> None:
     data = tmp_path / "data"
@@ -92,7 +94,6 @@ def test_told_to_stop_it_finishes_what_is_running_and_takes_nothing_new(tmp_path
         assert '"level": "error"' not in running.log.read_text()
 
 
-@pytest.mark.slow
 def test_several_workers_share_everything_and_their_figures_add_up(tmp_path: Path) -> None:
     token, _ = accounts_in(tmp_path / "data")
     with process(tmp_path / "data", "--workers", "2") as running:

@@ -12,6 +12,8 @@ import pytest
 
 from tests.server.builders import Server, options_in, serving
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = Path(__file__).with_name("hub_client.py")
 VERSIONS = ["huggingface_hub==1.10.2", "huggingface_hub>=2"]
 
@@ -54,7 +56,6 @@ def test_every_step_of_the_installed_version_works(hub: Server, tmp_path: Path) 
     drive(sys.executable, hub, tmp_path)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("version", VERSIONS)
 def test_every_step_of_other_versions_works(hub: Server, tmp_path: Path, version: str) -> None:
     uv = str(Path(sys.executable).with_name("uv"))
@@ -68,7 +69,6 @@ def test_every_step_of_other_versions_works(hub: Server, tmp_path: Path, version
     drive(python, hub, tmp_path)
 
 
-@pytest.mark.slow
 def test_its_command_line_needs_two_variables_and_nothing_else(hub: Server, tmp_path: Path) -> None:
     ann = hub.client("ann")
     here = environment(tmp_path) | {"HF_ENDPOINT": hub.url, "HF_TOKEN": str(ann.token), "COLUMNS": "250"}

@@ -138,10 +138,10 @@ def test_the_rows_used_are_exactly_those_of_training_and_dev(tmp_path: Path, ric
 @pytest.mark.parametrize(
     "stop",
     [
-        *(("replies", 6), ("sft", 5), ("sft", 12), ("dpo", 1)),
+        *(("sft", 5), ("dpo", 1)),
         *(
             pytest.param(stop, marks=pytest.mark.slow)
-            for stop in (("sft", 1), ("sft", 11), ("reference", 6), ("dpo", 3))
+            for stop in (("replies", 6), ("sft", 1), ("sft", 11), ("sft", 12), ("reference", 6), ("dpo", 3))
         ),
     ],
     ids=lambda stop: f"{stop[0]}-{stop[1]}",
