@@ -56,12 +56,10 @@ class EngineCommand:
             name: What clients call the model.
         """
         places = {"{model}": str(model), "{host}": host, "{port}": str(port), "{name}": name}
-        filled = []
-        for argument in self.arguments:
+        filled = list(self.arguments)
+        for place, value in places.items():
             # No `str.format`: arguments in JSON have braces of their own.
-            for place, value in places.items():
-                argument = argument.replace(place, value)  # noqa: PLW2901
-            filled.append(argument)
+            filled = [argument.replace(place, value) for argument in filled]
         return filled
 
 
